@@ -1,0 +1,107 @@
+"""What the operator, the trainer and the CLI must agree on, in one place.
+
+Names that cross a process boundary live here and nowhere else: label keys, environment names, ports, paths, exit codes.
+The standard library alone may be imported: the trainer image carries this file, and it must start fast.
+Removing or renaming anything here breaks running jobs; it needs a new API version.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+# --- the API ---------------------------------------------------------------------------------------------------------
+API_GROUP: Final = "ganger.dev"
+API_VERSION: Final = "v1alpha1"
+KIND: Final = "TrainingJob"
+PLURAL: Final = "trainingjobs"
+SHORT_NAMES: Final = ("tj", "tjob")
+FIELD_MANAGER: Final = "ganger"
+
+# --- labels and annotations of every object that Ganger makes -----------------------------------------------------------
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_JOB: Final = "ganger.dev/job"  # the job's name: for people and for `kubectl logs -l`
+LABEL_JOB_UID: Final = "ganger.dev/job-uid"  # tells a job from its same-named predecessor
+LABEL_ATTEMPT: Final = "ganger.dev/attempt"  # attempts count from 0
+LABEL_WORKER: Final = "ganger.dev/worker"  # index of the pod in its gang, from 0
+MANAGED_BY: Final = "ganger"
+CONTAINER: Final = "trainer"
+
+# --- environment of a worker ----------------------------------------------------------------------------------------------
+# Read by the supervisor; `ganger run` and the pod builder write the same names through the same function.
+ENV_JOB: Final = "GANGER_JOB"
+ENV_JOB_UID: Final = "GANGER_JOB_UID"
+ENV_NAMESPACE: Final = "GANGER_NAMESPACE"
+ENV_ATTEMPT: Final = "GANGER_ATTEMPT"
+ENV_WORKER: Final = "GANGER_WORKER"  # this pod's index, 0 .. workers-1 (torchrun: node rank)
+ENV_WORKERS: Final = "GANGER_WORKERS"  # pods in the gang (torchrun: nnodes)
+ENV_PROCESSES: Final = "GANGER_PROCESSES_PER_WORKER"  # processes in this pod, >= 1 (torchrun: nproc per node)
+ENV_RENDEZVOUS: Final = "GANGER_RENDEZVOUS"  # host:port of worker 0's store
+ENV_TASK: Final = "GANGER_TASK"  # module:name; exactly one of task and script is set
+ENV_SCRIPT: Final = "GANGER_SCRIPT"  # JSON list: path and arguments, run under torchrun's agent
+ENV_CONFIG: Final = "GANGER_CONFIG"  # JSON object: spec.config, checked against the task's own config class
+ENV_CHECKPOINT_DIR: Final = "GANGER_CHECKPOINT_DIR"  # absent: the job keeps no checkpoints
+ENV_CHECKPOINT: Final = "GANGER_CHECKPOINT"  # JSON object of `CHECKPOINT_KEYS`
+ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or infinite loss does: Fail
+ENV_METRICS_PORT: Final = "GANGER_METRICS_PORT"
+ENV_TERMINATION_LOG: Final = "GANGER_TERMINATION_LOG"  # file that takes the structured last word
+ENV_GRACE_SECONDS: Final = "GANGER_GRACE_SECONDS"  # between SIGTERM and SIGKILL
+ENV_PREFIXES_RESERVED: Final = ("GANGER_", "PET_", "TORCHELASTIC_")
+ENV_NAMES_RESERVED: Final = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "LD_PRELOAD",
+)
+CHECKPOINT_KEYS: Final = (
+    "everySteps",  # int or null
+    "everySeconds",  # int or null; exactly one of the two is set
+    "keepLast",  # int >= 1
+    "keepBest",  # int >= 0
+    "keepEvery",  # int or null: keep every checkpoint whose step is a multiple
+    "resume",  # Auto | Never | Required
+    "onNoValidCheckpoint",  # Fail | Restart
+)
+
+# --- ports and paths in a worker ------------------------------------------------------------------------------------------
+RENDEZVOUS_PORT: Final = 29400
+METRICS_PORT: Final = 9095
+CHECKPOINT_MOUNT: Final = "/checkpoints"
+TERMINATION_LOG: Final = "/dev/termination-log"
+TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
+GRACE_SECONDS: Final = 60  # terminationGracePeriodSeconds of a worker
+
+
+class ExitCode(IntEnum):
+    """How a worker ended. The supervisor exits with one of these; the operator acts on nothing else.
+
+    DONE ends the worker well. PREEMPTED is not counted as a failure. The user errors (sysexits.h numbers) are never retried:
+    the next attempt would end the same. Every other code, 1 and 137 among them, is a counted failure that is retried.
+    """
+
+    DONE = 0
+    RETRYABLE = 1
+    USER_DATA = 65  # a checkpoint of another model, a data set that cannot be read as such
+    USER_INPUT_MISSING = 66  # a path, data set or required checkpoint that is not there
+    FENCED = 75  # a later attempt owns the checkpoints: stop, write nothing
+    BAD_CONFIG = 78  # the task, its configuration or the environment is wrong
+    PREEMPTED = 143  # SIGTERM: the step was finished and a checkpoint committed
+
+
+USER_ERRORS: Final = frozenset({ExitCode.USER_DATA, ExitCode.USER_INPUT_MISSING, ExitCode.BAD_CONFIG})
+NOT_COUNTED: Final = frozenset({ExitCode.PREEMPTED, ExitCode.FENCED})
+
+# --- the termination message ------------------------------------------------------------------------------------------------
+# One JSON object, at most TERMINATION_MESSAGE_BYTES_MAX bytes. Keys, all optional but `outcome`:
+#   outcome      Done | Preempted | UserError | Failed | Fenced
+#   reason       CamelCase class: ConfigInvalid, CheckpointMismatch, NonFiniteLoss, ProcessKilled, Exception ...
+#   message      one sentence for people, at most 1,000 characters
+#   rank         global rank of the first failing process        exitCode   of that process
+#   traceback    the last lines, cut to fit
+#   step, totalSteps, epoch   ints          loss   float       metrics   object of name: number
+#   checkpoint   {step, bytes, kept, verified, savedAt}   the newest committed one
+#   resumedFromStep  int or absent
+OUTCOMES: Final = ("Done", "Preempted", "UserError", "Failed", "Fenced")
