@@ -1,0 +1,1 @@
+"""What a job is: typed values, their defaults, their validation and their schema. No behaviour outside themselves."""

@@ -1,0 +1,140 @@
+"""The few fields of other objects that Ganger reads.
+
+msgspec decodes only what a Struct names, so a pod costs 3 to 5 KiB here against 83 KiB as the official client's model.
+Add a field only together with the code that reads it. Times stay RFC 3339 text until `plan` needs them as values.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class OwnerReference(Struct, frozen=True, rename="camel"):
+    """Who owns an object; only the controller reference counts."""
+
+    uid: str = ""
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
+class Metadata(Struct, frozen=True, rename="camel"):
+    """Identity of any object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+    @property
+    def controller_uid(self) -> str:
+        """UID of the controlling owner, or "" where there is none."""
+        return next((owner.uid for owner in self.owner_references if owner.controller), "")
+
+
+class Condition(Struct, frozen=True, rename="camel"):
+    """A condition as Kubernetes writes it on pods and on our jobs (KEP-1623)."""
+
+    type: str = ""
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+    observed_generation: int = 0
+
+
+class Terminated(Struct, frozen=True, rename="camel"):
+    """How a container ended."""
+
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Waiting(Struct, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Struct, frozen=True, rename="camel"):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerState(Struct, frozen=True):
+    """Exactly one of the three is set by the kubelet."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True, rename="camel"):
+    """State of one container."""
+
+    name: str = ""
+    state: ContainerState = ContainerState()
+    restart_count: int = 0
+
+
+class PodStatus(Struct, frozen=True, rename="camel"):
+    """What the scheduler and the kubelet say of a pod."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class PodSpec(Struct, frozen=True, rename="camel"):
+    """Where a pod was placed."""
+
+    node_name: str = ""
+
+
+class Pod(Struct, frozen=True):
+    """A pod as far as Ganger reads it."""
+
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class Service(Struct, frozen=True):
+    """A Service: only its existence and owner matter."""
+
+    metadata: Metadata = Metadata()
+
+
+class ClaimStatus(Struct, frozen=True):
+    """Phase of a claim: Pending, Bound or Lost."""
+
+    phase: str = "Pending"
+
+
+class Claim(Struct, frozen=True):
+    """A PersistentVolumeClaim."""
+
+    metadata: Metadata = Metadata()
+    status: ClaimStatus = ClaimStatus()
+
+
+class Lease(Struct, frozen=True):
+    """A coordination.k8s.io/v1 Lease; `spec` is kept as it came, for `runtime.lease` reads and writes it whole."""
+
+    metadata: Metadata = Metadata()
+    spec: dict[str, Any] = field(default_factory=dict)

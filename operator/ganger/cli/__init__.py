@@ -1,0 +1,1 @@
+"""The `ganger` command, also `kubectl ganger`."""
