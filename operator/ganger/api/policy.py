@@ -1,0 +1,176 @@
+"""Parts of a job that say how it keeps its work and how it ends: checkpoints, failures, elasticity, export."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ganger.api.workload import ObjectName, Part, Quantity
+
+SECONDS_MAX = 31_536_000  # one year: longer is a typing error
+
+
+class CheckpointVolume(Part, frozen=True, kw_only=True):
+    """Either a volume made for the job (size) or an existing claim (claimName)."""
+
+    size: (
+        Annotated[Quantity, Meta(description="Size of the volume that is made for the job.", examples=["20Gi"])] | None
+    ) = None
+    storage_class_name: (
+        Annotated[
+            ObjectName,
+            Meta(description="Storage class of that volume; the default class if absent.", examples=["fast"]),
+        ]
+        | None
+    ) = None
+    access_mode: (
+        Annotated[
+            Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"],
+            Meta(
+                description="Access mode of that volume. Default: ReadWriteMany for several workers, else ReadWriteOnce."
+            ),
+        ]
+        | None
+    ) = None
+    when_deleted: Annotated[
+        Literal["Retain", "Delete"], Meta(description="What happens to that volume when the job is deleted.")
+    ] = "Retain"
+    claim_name: Annotated[ObjectName, Meta(description="An existing claim instead.", examples=["shared"])] | None = None
+    path: (
+        Annotated[
+            str,
+            Meta(
+                description="Folder inside that claim, relative and without '..'.",
+                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$",
+                max_length=255,
+                examples=["runs/digits"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Keep(Part, frozen=True, kw_only=True):
+    """Which checkpoints stay. The newest valid one always does."""
+
+    last: Annotated[int, Meta(description="The newest so many.", ge=1, le=1000)] = 3
+    best: Annotated[int, Meta(description="The so many with the lowest loss.", ge=0, le=1000)] = 0
+    every: Annotated[int, Meta(description="All whose step is a multiple of this.", ge=1, le=2_147_483_647)] | None = (
+        None
+    )
+
+
+class Checkpoint(Part, frozen=True, kw_only=True):
+    """Where, when and how long checkpoints are kept, and how a job starts from them."""
+
+    volume: Annotated[CheckpointVolume, Meta(description="Where they are kept.")]
+    every_steps: (
+        Annotated[int, Meta(description="Save after so many steps.", ge=1, le=2_147_483_647, examples=[500])] | None
+    ) = None
+    every_seconds: (
+        Annotated[int, Meta(description="Save after so many seconds.", ge=1, le=SECONDS_MAX, examples=[600])] | None
+    ) = None
+    keep: Annotated[Keep, Meta(description="Which ones stay.")] = Keep()
+    resume: Annotated[
+        Literal["Auto", "Never", "Required"],
+        Meta(description="Auto resumes at the newest valid checkpoint if there is one; Required fails without one."),
+    ] = "Auto"
+    on_no_valid_checkpoint: Annotated[
+        Literal["Fail", "Restart"],
+        Meta(description="What happens when checkpoints exist and every one is damaged: fail, or start at step 0."),
+    ] = "Fail"
+
+
+class Backoff(Part, frozen=True, kw_only=True):
+    """Delay before an attempt: none after a first failure, then base x 2^n up to the cap, until there is progress."""
+
+    base_seconds: Annotated[
+        int, Meta(description="Delay after the second failure without progress.", ge=0, le=3600)
+    ] = 5
+    cap_seconds: Annotated[int, Meta(description="Longest delay.", ge=0, le=86_400)] = 300
+
+
+class FailureRule(Part, frozen=True, kw_only=True):
+    """What one kind of failure does. The first rule that matches wins; codes and reasons are alternatives."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="Name, unique in the list.",
+            pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$",
+            min_length=1,
+            max_length=63,
+        ),
+    ]
+    on_exit_codes: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=255)], ...],
+        Meta(description="Exit codes of the first failing worker.", max_length=64, examples=[[137]]),
+    ] = ()
+    on_reasons: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)], ...],
+        Meta(description="Reasons of the first failing worker.", max_length=32, examples=[["OOMKilled"]]),
+    ] = ()
+    action: Annotated[
+        Literal["Count", "Ignore", "FailJob", "ExcludeNode"],
+        Meta(
+            description="Count spends a restart, Ignore restarts for free, FailJob ends the job, ExcludeNode avoids the node."
+        ),
+    ]
+
+
+class Hang(Part, frozen=True, kw_only=True):
+    """When silence is a hang."""
+
+    timeout_seconds: Annotated[
+        int | Literal["auto"],
+        Meta(
+            description="Seconds without progress, or auto.",
+            extra_json_schema={"x-kubernetes-int-or-string": True, "pattern": "^(auto|[0-9]+)$"},
+        ),
+    ] = "auto"
+
+
+class FailurePolicy(Part, frozen=True, kw_only=True):
+    """What failures do. Disruptions (eviction, preemption, deletion, lost nodes) are never counted."""
+
+    max_restarts: Annotated[int, Meta(description="Counted failures that are forgiven.", ge=0, le=10_000)] = 3
+    backoff: Annotated[Backoff, Meta(description="Delay between attempts.")] = Backoff()
+    rules: Annotated[
+        tuple[FailureRule, ...], Meta(description="Rules by exit code and reason, in order.", max_length=32)
+    ] = ()
+    hang: Annotated[Hang, Meta(description="Hang detection.")] | None = None
+    non_finite: Annotated[
+        Literal["Fail", "Rollback"],
+        Meta(description="What a NaN or infinite loss does: fail, or roll back and skip the data."),
+    ] = "Fail"
+    no_progress_restarts: (
+        Annotated[
+            int, Meta(description="Restarts without a new checkpoint after which the job fails.", ge=1, le=10_000)
+        ]
+        | None
+    ) = None
+
+
+class Elastic(Part, frozen=True, kw_only=True):
+    """Between how many workers the gang may breathe."""
+
+    min_workers: Annotated[int, Meta(description="Fewest workers.", ge=1, le=4096)]
+    max_workers: Annotated[int, Meta(description="Most workers.", ge=1, le=4096)]
+
+
+class Export(Part, frozen=True, kw_only=True):
+    """A model file made when the job completes."""
+
+    format: Annotated[
+        Literal["onnx", "torch-export", "torchscript", "safetensors"], Meta(description="Format of the file.")
+    ]
+    path: (
+        Annotated[
+            str,
+            Meta(
+                description="File name in the checkpoint volume.",
+                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$",
+                max_length=255,
+            ),
+        ]
+        | None
+    ) = None

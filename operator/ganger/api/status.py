@@ -1,0 +1,154 @@
+"""What the controller says of a job. Users read it; only the controller writes it, by server-side apply."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ganger.api.observed import Condition
+
+Phase = Literal["Pending", "Starting", "Running", "Restarting", "Suspended", "Complete", "Failed"]
+
+
+class Said(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Base of every status value: unknown fields of a newer controller are kept out of the way, absent ones stay absent."""
+
+
+class NamedNumber(Said, frozen=True, kw_only=True):
+    """One metric of the task."""
+
+    name: Annotated[str, Meta(description="Name of the metric.", max_length=64)]
+    value: Annotated[float, Meta(description="Its newest value.")]
+
+
+class Progress(Said, frozen=True, kw_only=True):
+    """How far the training is."""
+
+    step: Annotated[int, Meta(description="Optimizer steps done.", ge=0)] | None = None
+    total_steps: Annotated[int, Meta(description="Steps in all.", ge=0)] | None = None
+    percent: Annotated[int, Meta(description="Steps done in per cent.", ge=0, le=100)] | None = None
+    epoch: Annotated[int, Meta(description="Epoch, from 0.", ge=0)] | None = None
+    loss: (
+        Annotated[str, Meta(description="Newest loss, as text: CRDs of many clusters refuse floats.", max_length=32)]
+        | None
+    ) = None
+    metrics: Annotated[tuple[NamedNumber, ...], Meta(description="Metrics of the task.", max_length=100)] = ()
+    samples_per_second: Annotated[float, Meta(description="Samples a second over all workers.")] | None = None
+    eta_time: Annotated[datetime, Meta(description="When the last step is expected.")] | None = None
+    updated_time: Annotated[datetime, Meta(description="When this was reported.")] | None = None
+
+
+class CheckpointStatus(Said, frozen=True, kw_only=True):
+    """The newest committed checkpoint."""
+
+    latest_step: Annotated[int, Meta(description="Its step.", ge=0)] | None = None
+    latest_time: Annotated[datetime, Meta(description="When it was committed.")] | None = None
+    verified: Annotated[bool, Meta(description="Whether its hashes were read back.")] | None = None
+    bytes: Annotated[int, Meta(description="Its size in bytes.", ge=0)] | None = None
+    kept: Annotated[int, Meta(description="How many are kept.", ge=0)] | None = None
+    quarantined: Annotated[tuple[str, ...], Meta(description="Damaged ones, never loaded.", max_length=100)] = ()
+
+
+class Failure(Said, frozen=True, kw_only=True):
+    """The cause of the newest restart: the earliest failure of the attempt, not its victims."""
+
+    attempt: Annotated[int, Meta(description="Attempt that failed.", ge=0)] = 0
+    reason: Annotated[str, Meta(description="Class of the failure.", max_length=64)] = ""
+    rank: Annotated[int, Meta(description="Global rank that failed first.", ge=0)] | None = None
+    pod: Annotated[str, Meta(description="Its pod.", max_length=253)] = ""
+    node: Annotated[str, Meta(description="Its node.", max_length=253)] = ""
+    exit_code: Annotated[int, Meta(description="Its exit code.")] | None = None
+    message: Annotated[str, Meta(description="What it said.", max_length=1024)] = ""
+    time: Annotated[datetime, Meta(description="When it failed.")] | None = None
+
+
+class Restarts(Said, frozen=True, kw_only=True):
+    """How often the gang was started anew."""
+
+    counted: Annotated[int, Meta(description="Restarts that spend failurePolicy.maxRestarts.", ge=0)] = 0
+    total: Annotated[int, Meta(description="All restarts, disruptions too.", ge=0)] = 0
+    without_progress: Annotated[int, Meta(description="Counted restarts since the last checkpoint progress.", ge=0)] = 0
+    next_attempt_time: Annotated[datetime, Meta(description="The next attempt does not start before.")] | None = None
+    last: Annotated[Failure, Meta(description="Cause of the newest restart.")] | None = None
+
+
+class GoodputSeconds(Said, frozen=True, kw_only=True):
+    """Where the time went, in seconds."""
+
+    queued: float = 0.0
+    scheduling: float = 0.0
+    starting: float = 0.0
+    restoring: float = 0.0
+    productive: float = 0.0
+    checkpointing: float = 0.0
+    lost: float = 0.0
+    restarting: float = 0.0
+    suspended: float = 0.0
+
+
+class Goodput(Said, frozen=True, kw_only=True):
+    """The share of the time that moved the training forward."""
+
+    ratio: Annotated[float, Meta(description="Productive time over all time.", ge=0, le=1)] | None = None
+    seconds: Annotated[GoodputSeconds, Meta(description="Its parts.")] | None = None
+
+
+class LiveValue(Said, frozen=True, kw_only=True):
+    """A live setting and the step from which it holds."""
+
+    name: Annotated[str, Meta(description="Name of the setting.", max_length=64)]
+    value: Annotated[str, Meta(description="Its value as JSON.", max_length=256)]
+    applied_at_step: Annotated[int, Meta(description="First step that used it.", ge=0)]
+
+
+class Artifact(Said, frozen=True, kw_only=True):
+    """A model file that was exported."""
+
+    format: Annotated[str, Meta(description="Its format.", max_length=32)]
+    path: Annotated[str, Meta(description="Its path in the checkpoint volume.", max_length=512)]
+    sha256: Annotated[str, Meta(description="Its digest.", max_length=64)] = ""
+    bytes: Annotated[int, Meta(description="Its size in bytes.", ge=0)] | None = None
+    max_abs_diff: Annotated[float, Meta(description="Largest difference from the eager model.")] | None = None
+
+
+class TrainingJobStatus(Said, frozen=True, kw_only=True):
+    """The state of a job as the controller last saw it."""
+
+    phase: Annotated[Phase, Meta(description="One word for people, derived from the conditions.")] | None = None
+    observed_generation: Annotated[int, Meta(description="metadata.generation that was acted on.", ge=0)] | None = None
+    attempt: Annotated[int, Meta(description="Number of the present attempt, from 0.", ge=0)] = 0
+    start_time: (
+        Annotated[datetime, Meta(description="When the first pod was made since creation or resume.")] | None
+    ) = None
+    completion_time: Annotated[datetime, Meta(description="When the job reached Complete or Failed.")] | None = None
+    workers: Annotated[str, Meta(description="Workers ready and wanted: 2/2.", max_length=16)] | None = None
+    ready_workers: Annotated[int, Meta(description="Workers that run; read by the scale subresource.", ge=0)] | None = (
+        None
+    )
+    selector: Annotated[str, Meta(description="Label selector of the workers.", max_length=512)] | None = None
+    message: (
+        Annotated[str, Meta(description="What the job waits for or ended with, in one sentence.", max_length=1024)]
+        | None
+    ) = None
+    conditions: Annotated[tuple[Condition, ...], Meta(description="Conditions, one of each type.", max_length=32)] = ()
+    progress: Annotated[Progress, Meta(description="How far the training is.")] | None = None
+    checkpoint: Annotated[CheckpointStatus, Meta(description="The newest checkpoint.")] | None = None
+    restarts: Annotated[Restarts, Meta(description="How often the gang was started anew.")] | None = None
+    goodput: Annotated[Goodput, Meta(description="Where the time went.")] | None = None
+    live_config: Annotated[tuple[LiveValue, ...], Meta(description="Live settings in force.", max_length=64)] = ()
+    artifacts: Annotated[tuple[Artifact, ...], Meta(description="Exported model files.", max_length=32)] = ()
+    excluded_nodes: Annotated[tuple[str, ...], Meta(description="Nodes that the gang avoids.", max_length=64)] = ()
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, or None."""
+        return next((condition for condition in self.conditions if condition.type == type_), None)
+
+    def is_true(self, type_: str) -> bool:
+        """Whether the condition of that type is True."""
+        condition = self.condition(type_)
+        return condition is not None and condition.status == "True"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is Complete or Failed. Both are absorbing."""
+        return self.is_true("Complete") or self.is_true("Failed")

@@ -1,0 +1,224 @@
+"""TrainingJob v1alpha1 as typed values.
+
+The CRD, the reference and the CLI's validation are all generated from these Structs: change a field here, run
+`make generate`, and every other form follows. Semantic rules that a type cannot say live in `rules`.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ganger.api.observed import Metadata
+from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailurePolicy
+from ganger.api.status import TrainingJobStatus
+from ganger.api.workload import (
+    Code,
+    EnvFrom,
+    EnvVar,
+    FreeForm,
+    LocalName,
+    ObjectName,
+    Part,
+    Quantity,
+    Resources,
+    Toleration,
+    Volume,
+    VolumeMount,
+)
+from ganger.contract import API_GROUP, API_VERSION, KIND
+
+IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
+TASK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class TrainingJobSpec(Part, frozen=True, kw_only=True):
+    """What to train, on what, and what to do when something happens."""
+
+    image: (
+        Annotated[
+            str,
+            Meta(
+                description="Image of the workers. Default: the operator's configuration.",
+                pattern=IMAGE_PATTERN,
+                min_length=1,
+                max_length=512,
+                examples=["pytorch-cuda:v2.15"],
+            ),
+        ]
+        | None
+    ) = None
+    task: (
+        Annotated[
+            str,
+            Meta(
+                description="A task of the trainer library, as module:name. One of task, script and command is set.",
+                pattern=TASK_PATTERN,
+                max_length=256,
+                examples=["ganger_trainer.examples.digits:task"],
+            ),
+        ]
+        | None
+    ) = None
+    script: (
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=4096)], ...],
+            Meta(
+                description="A script and its arguments, run under torchrun's agent.",
+                min_length=1,
+                max_length=256,
+                examples=[["train.py", "--epochs", "3"]],
+            ),
+        ]
+        | None
+    ) = None
+    command: (
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=4096)], ...],
+            Meta(
+                description="Any command, run as it is, with the environment of torchrun. Works in any image.",
+                min_length=1,
+                max_length=256,
+                examples=[["bash", "-c", "nvidia-smi"]],
+            ),
+        ]
+        | None
+    ) = None
+    config: Annotated[
+        FreeForm,
+        Meta(
+            description="Settings of the task, checked against the task's own config class. Changes hold from the next attempt.",
+            examples=[{"epochs": 20, "lr": 1.0e-3, "batchSize": 256}],
+        ),
+    ] = {}
+    code: (
+        Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")] | None
+    ) = None
+    workers: Annotated[int, Meta(description="Pods in the gang.", ge=1, le=4096, examples=[2])] = 1
+    elastic: Annotated[Elastic, Meta(description="Bounds within which the gang may be resized.")] | None = None
+    processes_per_worker: Annotated[
+        int | Literal["auto"],
+        Meta(
+            description="Training processes in each pod, at most 64. auto: one for each GPU, else one.",
+            examples=["auto"],
+            extra_json_schema={"x-kubernetes-int-or-string": True, "pattern": "^(auto|[1-9]|[1-5][0-9]|6[0-4])$"},
+        ),
+    ] = "auto"
+    resources: Annotated[Resources, Meta(description="CPU, memory and devices of one worker.")] = Resources()
+    shared_memory: Annotated[
+        Quantity | Literal["auto"],
+        Meta(
+            description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.",
+            examples=["8Gi"],
+            extra_json_schema={"x-kubernetes-int-or-string": True},
+        ),
+    ] = "auto"
+    env: Annotated[tuple[EnvVar, ...], Meta(description="Environment of every worker.", max_length=128)] = ()
+    env_from: Annotated[
+        tuple[EnvFrom, ...], Meta(description="Whole Secrets and ConfigMaps as environment.", max_length=32)
+    ] = ()
+    volumes: Annotated[tuple[Volume, ...], Meta(description="Volumes of every worker.", max_length=32)] = ()
+    volume_mounts: Annotated[tuple[VolumeMount, ...], Meta(description="Where the volumes appear.", max_length=64)] = ()
+    node_selector: Annotated[
+        dict[str, Annotated[str, Meta(max_length=63)]],
+        Meta(description="Labels that a node must carry.", max_length=32, examples=[{"gpu": "h100"}]),
+    ] = {}
+    affinity: Annotated[
+        FreeForm, Meta(description="Pod affinity as in a pod. Changes hold from the next attempt.")
+    ] = {}
+    tolerations: Annotated[
+        tuple[Toleration, ...], Meta(description="Taints that the workers bear.", max_length=32)
+    ] = ()
+    topology_spread_constraints: Annotated[
+        tuple[FreeForm, ...], Meta(description="Spread as in a pod. Changes hold from the next attempt.", max_length=8)
+    ] = ()
+    priority_class_name: (
+        Annotated[ObjectName, Meta(description="Priority class of the pods.", examples=["batch"])] | None
+    ) = None
+    scheduler_name: Annotated[ObjectName, Meta(description="Scheduler of the pods.", examples=["volcano"])] | None = (
+        None
+    )
+    service_account_name: (
+        Annotated[ObjectName, Meta(description="Service account of the pods.", examples=["trainer"])] | None
+    ) = None
+    image_pull_secrets: Annotated[
+        tuple[LocalName, ...], Meta(description="Secrets for pulling images.", max_length=8)
+    ] = ()
+    runtime_class_name: (
+        Annotated[ObjectName, Meta(description="Runtime class of the pods.", examples=["nvidia"])] | None
+    ) = None
+    checkpoint: Annotated[Checkpoint, Meta(description="Checkpoints. Absent: none are kept.")] | None = None
+    failure_policy: Annotated[FailurePolicy, Meta(description="What failures do.")] = FailurePolicy()
+    live_config: Annotated[
+        FreeForm, Meta(description="Settings that change while the job runs.", examples=[{"lr": 5.0e-4}])
+    ] = {}
+    export: Annotated[tuple[Export, ...], Meta(description="Model files made at completion.", max_length=8)] = ()
+    suspend: Annotated[bool, Meta(description="true stops the gang after a checkpoint; false lets it go on.")] = False
+    active_deadline_seconds: (
+        Annotated[
+            int,
+            Meta(
+                description="The job fails when it is not complete so many seconds after startTime.",
+                ge=1,
+                le=SECONDS_MAX,
+            ),
+        ]
+        | None
+    ) = None
+    start_deadline_seconds: (
+        Annotated[
+            int,
+            Meta(
+                description="The job fails when not all workers run so many seconds after creation or resume.",
+                ge=1,
+                le=SECONDS_MAX,
+            ),
+        ]
+        | None
+    ) = None
+    ttl_seconds_after_finished: (
+        Annotated[int, Meta(description="The job is deleted so many seconds after it finished.", ge=0, le=SECONDS_MAX)]
+        | None
+    ) = None
+    clean_pod_policy: Annotated[
+        Literal["None", "Running", "All"],
+        Meta(description="Which pods are removed when the job finished: none, those that still run, or all."),
+    ] = "Running"
+    managed_by: (
+        Annotated[
+            str,
+            Meta(
+                description="Controller of the job, as domain/path. Another value than ganger.dev/ganger is left alone.",
+                max_length=63,
+            ),
+        ]
+        | None
+    ) = None
+
+
+class TrainingJob(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A gang of training pods, its checkpoints and its fate."""
+
+    api_version: str = f"{API_GROUP}/{API_VERSION}"
+    kind: Literal["TrainingJob"] = KIND
+    metadata: Metadata = Metadata()
+    spec: TrainingJobSpec
+    status: TrainingJobStatus = TrainingJobStatus()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name
+
+
+def decode(manifest: dict[str, Any] | bytes) -> TrainingJob:
+    """Return the typed job of a manifest. Raises msgspec.ValidationError with the path of the first misfit."""
+    if isinstance(manifest, bytes):
+        return msgspec.json.decode(manifest, type=TrainingJob)
+    return msgspec.convert(manifest, TrainingJob)
+
+
+def encode(value: Struct) -> dict[str, Any]:
+    """Return any of our values as plain JSON types; absent and default fields are left out."""
+    encoded: dict[str, Any] = msgspec.to_builtins(value)
+    return encoded
