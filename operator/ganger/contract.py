@@ -8,24 +8,26 @@ Removing or renaming anything here breaks running jobs; it needs a new API versi
 from enum import IntEnum
 from typing import Final
 
-# --- the API ---------------------------------------------------------------------------------------------------------
+# --- the API ---
 API_GROUP: Final = "ganger.dev"
 API_VERSION: Final = "v1alpha1"
 KIND: Final = "TrainingJob"
+CONTROLLER: Final = "ganger.dev/ganger"  # the value of spec.managedBy that is ours
 PLURAL: Final = "trainingjobs"
 SHORT_NAMES: Final = ("tj", "tjob")
 FIELD_MANAGER: Final = "ganger"
 
-# --- labels and annotations of every object that Ganger makes -----------------------------------------------------------
+# --- labels and annotations of every object that Ganger makes ---
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_JOB: Final = "ganger.dev/job"  # the job's name: for people and for `kubectl logs -l`
 LABEL_JOB_UID: Final = "ganger.dev/job-uid"  # tells a job from its same-named predecessor
 LABEL_ATTEMPT: Final = "ganger.dev/attempt"  # attempts count from 0
 LABEL_WORKER: Final = "ganger.dev/worker"  # index of the pod in its gang, from 0
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 MANAGED_BY: Final = "ganger"
 CONTAINER: Final = "trainer"
 
-# --- environment of a worker ----------------------------------------------------------------------------------------------
+# --- environment of a worker ---
 # Read by the supervisor; `ganger run` and the pod builder write the same names through the same function.
 ENV_JOB: Final = "GANGER_JOB"
 ENV_JOB_UID: Final = "GANGER_JOB_UID"
@@ -66,20 +68,23 @@ CHECKPOINT_KEYS: Final = (
     "onNoValidCheckpoint",  # Fail | Restart
 )
 
-# --- ports and paths in a worker ------------------------------------------------------------------------------------------
+# --- ports and paths in a worker ---
 RENDEZVOUS_PORT: Final = 29400
 METRICS_PORT: Final = 9095
 CHECKPOINT_MOUNT: Final = "/checkpoints"
+CODE_MOUNT: Final = "/code"
 TERMINATION_LOG: Final = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
 GRACE_SECONDS: Final = 60  # terminationGracePeriodSeconds of a worker
+RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
 
 
 class ExitCode(IntEnum):
     """How a worker ended. The supervisor exits with one of these; the operator acts on nothing else.
 
-    DONE ends the worker well. PREEMPTED is not counted as a failure. The user errors (sysexits.h numbers) are never retried:
-    the next attempt would end the same. Every other code, 1 and 137 among them, is a counted failure that is retried.
+    DONE ends the worker well. PREEMPTED is not counted as a failure. The user errors (sysexits.h numbers) are never
+    retried: the next attempt would end the same. Every other code, 1 and 137 among them, is a counted failure that is
+    retried.
     """
 
     DONE = 0
@@ -94,7 +99,7 @@ class ExitCode(IntEnum):
 USER_ERRORS: Final = frozenset({ExitCode.USER_DATA, ExitCode.USER_INPUT_MISSING, ExitCode.BAD_CONFIG})
 NOT_COUNTED: Final = frozenset({ExitCode.PREEMPTED, ExitCode.FENCED})
 
-# --- the termination message ------------------------------------------------------------------------------------------------
+# --- the termination message ---
 # One JSON object, at most TERMINATION_MESSAGE_BYTES_MAX bytes. Keys, all optional but `outcome`:
 #   outcome      Done | Preempted | UserError | Failed | Fenced
 #   reason       CamelCase class: ConfigInvalid, CheckpointMismatch, NonFiniteLoss, ProcessKilled, Exception ...

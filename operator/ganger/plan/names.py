@@ -1,0 +1,68 @@
+"""Names and labels of everything that Ganger makes, each a function of the job alone.
+
+Deterministic names make a duplicate impossible by construction: two controllers, a stale cache or a crash meet in a
+harmless 409. The CRD bounds the job's name to 40 characters, so that every name stays within a DNS label of 63.
+"""
+
+from ganger.api.types import TrainingJob
+from ganger.contract import (
+    API_GROUP,
+    API_VERSION,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    LABEL_MANAGED_BY,
+    LABEL_WORKER,
+    MANAGED_BY,
+)
+
+
+def pod(job_name: str, attempt: int, worker: int) -> str:
+    """Return the name of a worker's pod; no two (job, attempt, worker) of a namespace share one."""
+    return f"{job_name}-{attempt}-{worker}"
+
+
+def hostname(job_name: str, worker: int) -> str:
+    """Return the hostname of a worker, the same in every attempt."""
+    return f"{job_name}-{worker}"
+
+
+def service(job_name: str) -> str:
+    """Return the name of the headless Service, which is also the subdomain of the workers."""
+    return f"{job_name}-gang"
+
+
+def claim(job_name: str) -> str:
+    """Return the name of the claim that is made for the job's checkpoints."""
+    return f"{job_name}-checkpoints"
+
+
+def labels(job: TrainingJob) -> dict[str, str]:
+    """Return the labels of every object of the job."""
+    return {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_JOB: job.metadata.name,
+        LABEL_JOB_UID: job.metadata.uid,
+    }
+
+
+def worker_labels(job: TrainingJob, attempt: int, worker: int) -> dict[str, str]:
+    """Return the labels of a worker's pod."""
+    return labels(job) | {LABEL_ATTEMPT: str(attempt), LABEL_WORKER: str(worker)}
+
+
+def selector(job: TrainingJob) -> str:
+    """Return the label selector of all workers, for the scale subresource."""
+    return f"{LABEL_JOB_UID}={job.metadata.uid}"
+
+
+def owner_reference(job: TrainingJob) -> dict[str, object]:
+    """Return the reference that makes the job the controller of an object, so that deletion cascades."""
+    return {
+        "apiVersion": f"{API_GROUP}/{API_VERSION}",
+        "kind": KIND,
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+        "controller": True,
+    }

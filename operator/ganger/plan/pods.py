@@ -1,0 +1,128 @@
+"""The pod of a worker.
+
+Every pod passes the Pod Security level `restricted`, has a read-only root file system and no API token. What the user may
+shape is what `TrainingJobSpec` names; nothing else reaches the pod.
+"""
+
+from typing import Any
+
+from ganger.api.types import TrainingJob, encode
+from ganger.contract import CODE_MOUNT, CONTAINER, GRACE_SECONDS, METRICS_PORT
+from ganger.plan import names, volumes
+from ganger.plan.environment import as_entries, worker_environment
+from ganger.plan.service import rendezvous_host, service
+
+USER_ID = 1000  # of the pytorch-cuda image; fsGroup lets it write to the volumes
+SUPERVISOR = ("python", "-m", "ganger_trainer")
+
+_POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    # Without this the kubelet walks every checkpoint at each start.
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+_PLACEMENT = ("priority_class_name", "scheduler_name", "service_account_name", "runtime_class_name")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _environment(job: TrainingJob, attempt: int, worker: int) -> list[dict[str, Any]]:
+    entries = as_entries(
+        worker_environment(
+            job,
+            attempt,
+            worker,
+            rendezvous_host=rendezvous_host(job),
+            checkpoint_dir=volumes.checkpoint_dir(job),
+        )
+    )
+    names_set = {variable.name for variable in job.spec.env}
+    # A library that writes to its home must not meet the read-only root.
+    defaults = {"HOME": "/tmp", "PYTHONPATH": CODE_MOUNT if job.spec.code else ""}  # noqa: S108
+    entries += [{"name": name, "value": value} for name, value in defaults.items() if value and name not in names_set]
+    return entries + [encode(variable) for variable in job.spec.env]
+
+
+def _container(job: TrainingJob, attempt: int, worker: int, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = job.spec
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": spec.image,
+        "env": _environment(job, attempt, worker),
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "volumeMounts": mounts,
+        "securityContext": _CONTAINER_SECURITY,
+        # A container that dies before the supervisor wrote its last word still says something.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if spec.command is not None:
+        container["command"] = list(spec.command)
+    else:
+        container["args"] = list(SUPERVISOR)  # the image's entry point, an init process, stays in front
+    resources = encode(spec.resources)
+    if resources:
+        container["resources"] = resources
+    if spec.env_from:
+        container["envFrom"] = [encode(source) for source in spec.env_from]
+    return container
+
+
+def pod(job: TrainingJob, attempt: int, worker: int) -> dict[str, Any]:
+    """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure."""
+    assert job.spec.image is not None, "fill the job before building its pods"
+    assert 0 <= worker < job.spec.workers, f"worker {worker} of {job.spec.workers}"
+    pod_volumes, mounts = volumes.of_worker(job)
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "hostname": names.hostname(job.metadata.name, worker),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "securityContext": _POD_SECURITY,
+        "containers": [_container(job, attempt, worker, mounts)],
+        "volumes": pod_volumes,
+    }
+    if job.spec.workers > 1:
+        spec["subdomain"] = names.service(job.metadata.name)
+    for field in _PLACEMENT:
+        value = getattr(job.spec, field)
+        if value is not None:
+            spec[_camel(field)] = value
+    if job.spec.node_selector:
+        spec["nodeSelector"] = job.spec.node_selector
+    if job.spec.affinity:
+        spec["affinity"] = job.spec.affinity
+    if job.spec.tolerations:
+        spec["tolerations"] = [encode(toleration) for toleration in job.spec.tolerations]
+    if job.spec.topology_spread_constraints:
+        spec["topologySpreadConstraints"] = list(job.spec.topology_spread_constraints)
+    if job.spec.image_pull_secrets:
+        spec["imagePullSecrets"] = [encode(secret) for secret in job.spec.image_pull_secrets]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.pod(job.metadata.name, attempt, worker),
+            "namespace": job.metadata.namespace,
+            "labels": names.worker_labels(job, attempt, worker),
+            "ownerReferences": [names.owner_reference(job)],
+        },
+        "spec": spec,
+    }
+
+
+def objects(job: TrainingJob, attempt: int = 0) -> list[dict[str, Any]]:
+    """Return every object that the controller creates for one attempt, in the order in which it creates them."""
+    shared = [manifest for manifest in (service(job), volumes.claim(job)) if manifest is not None]
+    return shared + [pod(job, attempt, worker) for worker in range(job.spec.workers)]
