@@ -1,7 +1,7 @@
 """The pod of a worker.
 
-Every pod passes the Pod Security level `restricted`, has a read-only root file system and no API token. What the user may
-shape is what `TrainingJobSpec` names; nothing else reaches the pod.
+Every pod passes the Pod Security level `restricted`, has a read-only root file system and no API token. What the user
+may shape is what `TrainingJobSpec` names; nothing else reaches the pod.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The headless Service that gives the gang a stable meeting point.
 
-It selects worker 0 alone: the others need no name, since torchrun's store lives with worker 0. Selecting every worker makes
-the cluster's endpoint controllers write again and again while a gang comes up.
+It selects worker 0 alone: the others need no name, since torchrun's store lives with worker 0. Selecting every worker
+makes the cluster's endpoint controllers write again and again while a gang comes up.
 """
 
 from typing import Any

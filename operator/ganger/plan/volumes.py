@@ -28,8 +28,8 @@ def checkpoint_dir(job: TrainingJob) -> str | None:
 def claim(job: TrainingJob) -> dict[str, Any] | None:
     """Return the claim that is made for the job's checkpoints, or None when it brings one or keeps none.
 
-    whenDeleted Delete makes the job its owner; Retain leaves it without one, so that it outlives the job and a job of the
-    same name goes on from it.
+    whenDeleted Delete makes the job its owner; Retain leaves it without one, so that it outlives the job and a job of
+    the same name goes on from it.
     """
     checkpoint = job.spec.checkpoint
     if checkpoint is None or checkpoint.volume.claim_name is not None:
@@ -96,7 +96,7 @@ def _code_source(code: Code) -> dict[str, Any]:
 
 
 def _shared_memory(job: TrainingJob) -> dict[str, Any]:
-    """/dev/shm: a tmpfs, since the container default of 64 MiB breaks data loaders and NCCL."""
+    """Shared memory is a tmpfs, since the container default of 64 MiB breaks data loaders and NCCL."""
     size = job.spec.shared_memory
     if size != "auto":
         return {"medium": "Memory", "sizeLimit": size}
@@ -124,8 +124,7 @@ def of_worker(job: TrainingJob) -> tuple[list[dict[str, Any]], list[dict[str, An
     if spec.code is not None:
         volumes.append({"name": "ganger-code", **_code_source(spec.code)})
         mounts.append({"name": "ganger-code", "mountPath": CODE_MOUNT, "readOnly": True})
-    for volume in spec.volumes:
-        volumes.append({"name": volume.name, **_source(volume)})
+    volumes.extend({"name": volume.name, **_source(volume)} for volume in spec.volumes)
     for mount in spec.volume_mounts:
         entry: dict[str, Any] = {"name": mount.name, "mountPath": mount.mount_path}
         if mount.sub_path is not None:

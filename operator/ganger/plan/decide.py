@@ -1,0 +1,206 @@
+"""The decision of one pass: from a job and what is seen of it to everything that is to be done.
+
+Level-triggered: the answer depends on the present facts alone, never on the event that woke the pass. Rules that hold:
+- Complete and Failed are absorbing; clean-up follows from them on every pass.
+- The attempt number moves only by a status write, and nothing else happens in that pass (write-ahead, then act).
+- A new attempt is created only when no container of an older one can still run.
+Order of the questions: ours at all? finished? suspended? overdue? complete? failed? else start what is missing.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from ganger.api.observed import Pod
+from ganger.api.status import Restarts, TrainingJobStatus
+from ganger.api.types import TrainingJob
+from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
+from ganger.plan import ending, lifecycle, pods, service, volumes
+from ganger.plan.failure import DISRUPTIONS, judge
+from ganger.plan.gang import Gang, attempt_of, gang, is_over
+from ganger.plan.seen import Decision, Deletion, Event, Seen
+from ganger.plan.waiting import waiting
+
+STATUS_DELAY_SECONDS = 2.0  # how long news of workers that come up may wait for more of it
+VICTIM_RETRY_SECONDS = 0.5
+
+
+def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, ...] = ()) -> Decision:
+    """Return what to do now for one job. `job` is filled; `unsupported` says what of its spec cannot be served.
+
+    Deterministic: the same values give the same decision. Applied until nothing changes, it settles.
+    """
+    if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
+        return Decision()
+    members = gang(seen.pods, job.status.attempt, job.spec.workers)
+    if job.status.finished:
+        return ending.clean_up(job, members, now)
+    if unsupported:
+        return ending.fail(job, members, now, "Unsupported", "; ".join(unsupported))
+    if members.newer:
+        return _recovered(job, members)
+    if job.spec.suspend:
+        return _suspended(job, members, now)
+    if job.status.is_true(lifecycle.SUSPENDED) and members.present:
+        return Decision()  # the pods of the time before are still stopping; their end wakes the next pass
+    overdue = ending.overdue(job, members, now)
+    if overdue is not None:
+        return ending.fail(job, members, now, *overdue)
+    if members.num_succeeded == job.spec.workers:
+        return ending.complete(job, members, now)
+    # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
+    was_complete = job.status.is_true(lifecycle.PODS_READY)
+    if members.failed or (was_complete and (members.leaving or members.missing)):
+        return _failed(job, members, now)
+    return _bounded(job, members, now, _start(job, seen, members, now))
+
+
+def _recovered(job: TrainingJob, members: Gang) -> Decision:
+    """The stored status is older than reality, as after a restore of etcd: take the attempt of the pods."""
+    attempt = max(attempt_of(pod) for pod in members.newer)
+    return Decision(status=msgspec.structs.replace(job.status, attempt=attempt))
+
+
+def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
+    status = lifecycle.suspended(job, members, now)
+    if not job.status.is_true(lifecycle.SUSPENDED):
+        # Say it first: a crash between the two must not make the deleted pods look like a disruption.
+        return Decision(status=status, events=(Event(reason="Suspended", message="the gang checkpoints and stops"),))
+    doomed = _deletions((*members.older, *members.present.values()), None)
+    return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
+
+
+def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
+    restarts = job.status.restarts or Restarts()
+    progressed = lifecycle.made_progress(job, members)
+    verdict = judge(members, job.spec.failure_policy, restarts, progressed=progressed, now=now)
+    cause = verdict.cause
+    if verdict.action == "wait":
+        return Decision(requeue_after_seconds=VICTIM_RETRY_SECONDS)
+    where = f"pod {cause.pod}" if cause.pod else "a worker"
+    code = "" if cause.exit_code is None else f" (exit code {cause.exit_code})"
+    sentence = f"{where} ended with {cause.reason}{code}" + (f": {cause.message}" if cause.message else "")
+    if verdict.action == "fail":
+        if verdict.reason == "MaxRestartsReached":
+            sentence = f"{restarts.counted} restarts are spent (failurePolicy.maxRestarts); {sentence}"
+        return ending.fail(job, members, now, verdict.reason, sentence, verdict)
+    counted = "counted" if verdict.counted else "not counted"
+    when = f" in {verdict.delay_seconds:.0f} s" if verdict.delay_seconds else ""
+    message = f"{sentence}; attempt {job.status.attempt + 1} starts{when} ({counted})"
+    return Decision(
+        status=lifecycle.restarting(job, members, verdict, now),
+        events=(Event(reason="Restarting", message=message, warning=verdict.counted),),
+    )
+
+
+def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decision:
+    """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
+    stale = _stale(job, members)
+    if any(not is_over(pod) for pod in members.older):
+        text = "waiting for the workers of the attempt before to stop"
+        return _coming_up(job, members, now, "WaitingForOldWorkers", text, deletions=stale)
+    not_before = job.status.restarts.next_attempt_time if job.status.restarts is not None else None
+    if not_before is not None and now < not_before and not members.present:
+        left = (not_before - now).total_seconds()
+        decision = _coming_up(job, members, now, "Backoff", f"the next attempt starts at {not_before:%H:%M:%S} UTC")
+        return msgspec.structs.replace(decision, requeue_after_seconds=left, deletions=stale)
+    obstacle = _obstacle(job, seen)
+    if obstacle is not None:
+        return _coming_up(job, members, now, *obstacle, deletions=stale)
+    if seen.refusal is not None and members.missing:
+        if seen.refusal.permanent:
+            return ending.fail(job, members, now, seen.refusal.reason, seen.refusal.message)
+        # Half a gang only keeps resources from others: all or none.
+        half = _deletions(members.present.values(), RESTART_GRACE_SECONDS)
+        return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
+    if members.started:
+        return _running(job, members, now, stale)
+    wanted_service, wanted_claim = service.service(job), volumes.claim(job)
+    shared = tuple(
+        manifest
+        for manifest, present in ((wanted_service, seen.service), (wanted_claim, seen.claim))
+        if manifest is not None and present is None
+    )
+    new = tuple(pods.pod(job, job.status.attempt, worker) for worker in members.missing)
+    obstacle_of_pods = waiting(members)
+    if obstacle_of_pods.hopeless:
+        return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)
+    reason, text = obstacle_of_pods.reason, obstacle_of_pods.message
+    return _coming_up(job, members, now, reason, text, deletions=stale, shared=shared, pods=new)
+
+
+def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
+    """Return reason and message of what must be out of the way before anything is created."""
+    if seen.squatters:
+        names = ", ".join(seen.squatters[:4])
+        return "WaitingForPreviousPods", f"pods of another owner carry the names that are needed: {names}"
+    found = seen.service
+    if found is not None and service.service(job) is not None and found.metadata.controller_uid != job.metadata.uid:
+        return "WaitingForPreviousService", f"service {found.metadata.name} belongs to another owner"
+    claim = seen.claim
+    if claim is not None and volumes.claim(job) is not None:
+        if claim.metadata.deletion_timestamp is not None:
+            return "WaitingForPreviousVolume", f"claim {claim.metadata.name} is being deleted"
+        labels = claim.metadata.labels
+        if labels.get(LABEL_MANAGED_BY) != MANAGED_BY or labels.get(LABEL_JOB) != job.metadata.name:
+            remedy = "rename the job or name the claim in spec.checkpoint.volume.claimName"
+            return "VolumeConflict", f"claim {claim.metadata.name} exists and is not of this job; {remedy}"
+    return None
+
+
+def _running(job: TrainingJob, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
+    status = _news(job, lifecycle.running(job, members, now))
+    events: tuple[Event, ...] = ()
+    if not job.status.is_true(lifecycle.RUNNING):
+        message = f"all {members.num_workers} workers run (attempt {job.status.attempt})"
+        events = (Event(reason="Running", message=message),)
+    return Decision(status=status, deletions=stale, events=events)
+
+
+def _coming_up(
+    job: TrainingJob,
+    members: Gang,
+    now: datetime,
+    reason: str,
+    message: str,
+    *,
+    deletions: tuple[Deletion, ...] = (),
+    shared: tuple[dict[str, object], ...] = (),
+    pods: tuple[dict[str, object], ...] = (),
+) -> Decision:
+    return Decision(
+        status=_news(job, lifecycle.starting(job, members, now, reason, message)),
+        status_delay_seconds=STATUS_DELAY_SECONDS,
+        deletions=deletions,
+        shared=shared,
+        pods=pods,
+    )
+
+
+def _bounded(job: TrainingJob, members: Gang, now: datetime, decision: Decision) -> Decision:
+    """Look again when the next deadline passes."""
+    left = ending.deadline_seconds(job, members, now)
+    times = [seconds for seconds in (left, decision.requeue_after_seconds) if seconds is not None]
+    return msgspec.structs.replace(decision, requeue_after_seconds=min(times, default=None))
+
+
+def _news(job: TrainingJob, status: TrainingJobStatus) -> TrainingJobStatus | None:
+    return None if status == job.status else status
+
+
+def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
+    """Pods of older attempts that must go. The ended ones of the attempt before stay, for their logs."""
+    last = job.status.restarts.last if job.status.restarts is not None else None
+    disrupted = last is None or last.reason in DISRUPTIONS or last.exit_code is None
+    grace = GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
+    doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < job.status.attempt - 1)
+    return _deletions(doomed, grace)
+
+
+def _deletions(doomed: Iterable[Pod], grace_seconds: int | None) -> tuple[Deletion, ...]:
+    return tuple(
+        Deletion(metadata=pod.metadata, grace_seconds=grace_seconds)
+        for pod in doomed
+        if pod.metadata.deletion_timestamp is None
+    )

@@ -1,0 +1,101 @@
+"""The pods of a job, sorted by attempt and by what they are doing."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from ganger.api.observed import Pod
+from ganger.contract import LABEL_ATTEMPT, LABEL_WORKER
+
+_TERMINAL = ("Succeeded", "Failed")
+
+
+def attempt_of(pod: Pod) -> int:
+    """Return the attempt that a pod belongs to; -1, older than any, for a label that is no number."""
+    text = pod.metadata.labels.get(LABEL_ATTEMPT, "")
+    return int(text) if text.isascii() and text.isdigit() else -1
+
+
+def worker_of(pod: Pod) -> int:
+    """Return the worker index of a pod, or -1 for a label that is no number."""
+    text = pod.metadata.labels.get(LABEL_WORKER, "")
+    return int(text) if text.isascii() and text.isdigit() else -1
+
+
+def is_over(pod: Pod) -> bool:
+    """Whether the containers of the pod have ended for good."""
+    return pod.status.phase in _TERMINAL
+
+
+def is_leaving(pod: Pod) -> bool:
+    """Whether somebody asked for the pod's deletion while it was alive."""
+    return pod.metadata.deletion_timestamp is not None and not is_over(pod)
+
+
+def created(pods: tuple[Pod, ...]) -> datetime | None:
+    """Return when the first of the pods was created."""
+    return min((pod.metadata.creation_timestamp for pod in pods if pod.metadata.creation_timestamp), default=None)
+
+
+class Gang(Struct, frozen=True, kw_only=True):
+    """The pods of one job, seen from its present attempt.
+
+    present: pods of the attempt by worker. older, newer: pods of other attempts.
+    """
+
+    num_workers: int
+    present: dict[int, Pod]
+    older: tuple[Pod, ...]
+    newer: tuple[Pod, ...]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Workers without a pod."""
+        return tuple(worker for worker in range(self.num_workers) if worker not in self.present)
+
+    @property
+    def failed(self) -> tuple[Pod, ...]:
+        """Pods that ended badly."""
+        return tuple(pod for pod in self.present.values() if pod.status.phase == "Failed")
+
+    @property
+    def leaving(self) -> tuple[Pod, ...]:
+        """Live pods that somebody deleted."""
+        return tuple(pod for pod in self.present.values() if is_leaving(pod))
+
+    @property
+    def alive(self) -> tuple[Pod, ...]:
+        """Pods of any attempt whose containers may still run."""
+        return tuple(pod for pod in (*self.older, *self.present.values(), *self.newer) if not is_over(pod))
+
+    @property
+    def num_running(self) -> int:
+        """Workers that run now."""
+        return sum(pod.status.phase == "Running" and not is_leaving(pod) for pod in self.present.values())
+
+    @property
+    def num_succeeded(self) -> int:
+        """Workers that ended well."""
+        return sum(pod.status.phase == "Succeeded" for pod in self.present.values())
+
+    @property
+    def started(self) -> bool:
+        """Whether every worker runs or has already ended well."""
+        return self.num_running + self.num_succeeded == self.num_workers
+
+
+def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int) -> Gang:
+    """Sort the pods of a job by attempt. A pod whose worker index is out of range counts as older: it must go."""
+    present: dict[int, Pod] = {}
+    older: list[Pod] = []
+    newer: list[Pod] = []
+    for pod in sorted(pods, key=lambda pod: pod.metadata.name):
+        number, worker = attempt_of(pod), worker_of(pod)
+        if number > attempt:
+            newer.append(pod)
+        elif number == attempt and 0 <= worker < num_workers:
+            present[worker] = pod
+        else:
+            older.append(pod)
+    ordered = dict(sorted(present.items()))
+    return Gang(num_workers=num_workers, present=ordered, older=tuple(older), newer=tuple(newer))

@@ -1,0 +1,171 @@
+"""The status of a job in each stretch of its life. Every function returns the whole new status; none writes it.
+
+Conditions are the truth and `phase` is derived for people. A status that says nothing new equals the old one, so an
+idle job costs no write.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
+from ganger.api.status import CheckpointStatus, Phase, Progress, Restarts, TrainingJobStatus
+from ganger.api.types import TrainingJob
+from ganger.plan import names
+from ganger.plan.failure import Verdict
+from ganger.plan.gang import Gang, created
+from ganger.plan.report import Report, checkpoint, progress, report, terminated
+
+PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
+
+
+def _base(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
+    ready = gang.num_running + gang.num_succeeded
+    return msgspec.structs.replace(
+        job.status,
+        observed_generation=job.metadata.generation,
+        workers=f"{ready}/{job.spec.workers}",
+        ready_workers=ready,
+        selector=names.selector(job),
+        start_time=job.status.start_time or created(tuple(gang.present.values())),
+    )
+
+
+def _with(
+    status: TrainingJobStatus, job: TrainingJob, now: datetime, *facts: tuple[str, bool, str, str]
+) -> TrainingJobStatus:
+    conditions = status.conditions
+    for type_, true, reason, message in facts:
+        conditions = upsert(conditions, type_, true, reason, message, now=now, generation=job.metadata.generation)
+    return msgspec.structs.replace(status, conditions=conditions)
+
+
+def _phase(status: TrainingJobStatus, phase: Phase, message: str = "") -> TrainingJobStatus:
+    return msgspec.structs.replace(status, phase=phase, message=message[:MESSAGE_LENGTH_MAX] or None)
+
+
+def _word(gang: Gang) -> Report:
+    """The word of worker 0, which speaks for the gang; of any other worker where worker 0 left none."""
+    said = [report(pod) for pod in gang.present.values()]
+    return next((word for word in said if word.step is not None), said[0] if said else Report())
+
+
+def newest_checkpoint(job: TrainingJob, gang: Gang) -> CheckpointStatus | None:
+    """Return the newest checkpoint that any worker reported or the status already knows."""
+    known = [job.status.checkpoint, *(checkpoint(report(pod)) for pod in gang.present.values())]
+    found = [point for point in known if point is not None and point.latest_step is not None]
+    return max(found, key=lambda point: point.latest_step or 0, default=None)
+
+
+def _told(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> TrainingJobStatus:
+    """Take over what the workers said at their end."""
+    ends = (terminated(pod) for pod in gang.present.values())
+    at = max((end.finished_at for end in ends if end is not None and end.finished_at is not None), default=None)
+    new: Progress | None = progress(_word(gang), at)
+    return msgspec.structs.replace(
+        status, progress=new or status.progress, checkpoint=newest_checkpoint(job, gang) or status.checkpoint
+    )
+
+
+def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: str) -> TrainingJobStatus:
+    """Return the status of a gang that is coming up, with what it waits for."""
+    status = _with(_base(job, gang), job, now, (PODS_READY, False, reason, message))
+    if job.status.is_true(RUNNING):
+        status = _with(status, job, now, (RUNNING, False, reason, message))
+    if job.status.is_true(SUSPENDED):
+        status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
+        status = msgspec.structs.replace(status, start_time=None)
+    placed = any(pod.spec.node_name for pod in gang.present.values())
+    phase: Phase = "Restarting" if status.attempt > 0 else "Starting" if placed else "Pending"
+    return _phase(status, phase, message)
+
+
+def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
+    """Return the status of a gang of which every worker runs or has ended well."""
+    message = f"all {gang.num_workers} workers run"
+    status = _with(
+        _base(job, gang),
+        job,
+        now,
+        (PODS_READY, True, "AllWorkersRun", message),
+        (RUNNING, True, "AllWorkersRun", message),
+    )
+    if job.status.is_true(SUSPENDED):
+        status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
+    return _phase(status, "Running")
+
+
+def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
+    """Return the status of a job that was told to stop until it is resumed."""
+    message = "spec.suspend is true; the gang checkpoints and stops"
+    facts = [(SUSPENDED, True, "SuspendRequested", message), (PODS_READY, False, "Suspended", message)]
+    if job.status.condition(RUNNING) is not None:
+        facts.append((RUNNING, False, "Suspended", message))
+    status = _with(_base(job, gang), job, now, *facts)
+    status = msgspec.structs.replace(status, workers=f"0/{job.spec.workers}", ready_workers=0, start_time=None)
+    return _phase(_told(job, gang, status), "Suspended", "suspended")
+
+
+def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, now: datetime) -> TrainingJobStatus:
+    """Return the status that opens the next attempt: the write that everything after it relies on."""
+    point = newest_checkpoint(job, gang)
+    old = job.status.restarts or Restarts()
+    progressed = made_progress(job, gang)
+    restarts = msgspec.structs.replace(
+        old,
+        counted=old.counted + verdict.counted,
+        total=old.total + 1,
+        without_progress=(0 if progressed else old.without_progress) + verdict.counted,
+        next_attempt_time=now + timedelta(seconds=verdict.delay_seconds) if verdict.delay_seconds else None,
+        last=verdict.cause,
+    )
+    message = f"attempt {job.status.attempt} ended: {verdict.cause.reason}"
+    status = _with(
+        _told(job, gang, _base(job, gang)),
+        job,
+        now,
+        (PODS_READY, False, "Restarting", message),
+        (RUNNING, False, "Restarting", message),
+    )
+    status = msgspec.structs.replace(
+        status,
+        attempt=job.status.attempt + 1,
+        restarts=restarts,
+        checkpoint=point,
+        workers=f"0/{job.spec.workers}",
+        ready_workers=0,
+    )
+    return _phase(status, "Restarting", message)
+
+
+def made_progress(job: TrainingJob, gang: Gang) -> bool:
+    """Whether a checkpoint was committed since the status last named one."""
+    point, known = newest_checkpoint(job, gang), job.status.checkpoint
+    if point is None:
+        return False
+    return known is None or (point.latest_step or 0) > (known.latest_step or 0)
+
+
+def failed(
+    job: TrainingJob, gang: Gang, now: datetime, reason: str, message: str, verdict: Verdict | None = None
+) -> TrainingJobStatus:
+    """Return the last status of a job that failed."""
+    facts = [(FAILED, True, reason, message)]
+    if job.status.condition(RUNNING) is not None:
+        facts.append((RUNNING, False, "Failed", message))
+    status = _with(_told(job, gang, _base(job, gang)), job, now, *facts)
+    status = msgspec.structs.replace(status, completion_time=now)
+    if verdict is not None:
+        restarts = msgspec.structs.replace(job.status.restarts or Restarts(), last=verdict.cause)
+        status = msgspec.structs.replace(status, restarts=restarts)
+    return _phase(status, "Failed", message)
+
+
+def complete(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
+    """Return the last status of a job that reached its end."""
+    message = f"all {gang.num_workers} workers succeeded"
+    facts = [(COMPLETE, True, "AllWorkersSucceeded", message)]
+    if job.status.condition(RUNNING) is not None:
+        facts.append((RUNNING, False, "Complete", message))
+    status = _with(_told(job, gang, _base(job, gang)), job, now, *facts)
+    return _phase(msgspec.structs.replace(status, completion_time=now), "Complete")

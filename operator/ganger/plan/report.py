@@ -1,0 +1,98 @@
+"""The last word of a worker, as the supervisor writes it into the termination message.
+
+The text comes from a pod and is not trusted: whatever does not decode is kept as plain text, cut to size.
+"""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from ganger.api.observed import Pod, Terminated
+from ganger.api.status import CheckpointStatus, NamedNumber, Progress
+from ganger.contract import CONTAINER
+
+PEER_LOST = "PeerLost"
+_TEXT_LENGTH_MAX = 1000
+
+
+class ReportedCheckpoint(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The newest committed checkpoint that the worker knows."""
+
+    step: int
+    bytes: int | None = None
+    kept: int | None = None
+    verified: bool | None = None
+    saved_at: datetime | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a worker said at its end; keys as in `contract`."""
+
+    outcome: str = ""
+    reason: str = ""
+    message: str = ""
+    rank: int | None = None
+    exit_code: int | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    epoch: int | None = None
+    loss: float | None = None
+    samples_per_second: float | None = None
+    metrics: dict[str, float] = {}
+    checkpoint: ReportedCheckpoint | None = None
+
+
+_DECODER = msgspec.json.Decoder(Report)
+
+
+def terminated(pod: Pod) -> Terminated | None:
+    """Return how the trainer's container ended, or None while it has not."""
+    for status in pod.status.container_statuses:
+        if status.name == CONTAINER:
+            return status.state.terminated
+    return None
+
+
+def report(pod: Pod) -> Report:
+    """Return the worker's last word; an empty one when it left none."""
+    end = terminated(pod)
+    if end is None or not end.message:
+        return Report(message=pod.status.message[:_TEXT_LENGTH_MAX])
+    try:
+        return _DECODER.decode(end.message)
+    except msgspec.DecodeError:
+        # The tail of a log, cut by the kubelet at the front: the end is what matters.
+        return Report(message=end.message.strip()[-_TEXT_LENGTH_MAX:])
+
+
+def progress(said: Report, at: datetime | None) -> Progress | None:
+    """Return what the report says of the training, or None when it says nothing of it."""
+    if said.step is None:
+        return None
+    percent = None
+    if said.total_steps:
+        percent = min(100, max(0, 100 * said.step // said.total_steps))
+    return Progress(
+        step=max(0, said.step),
+        total_steps=said.total_steps,
+        percent=percent,
+        epoch=said.epoch,
+        loss=None if said.loss is None else f"{said.loss:.4g}",
+        metrics=tuple(NamedNumber(name=name[:64], value=value) for name, value in sorted(said.metrics.items())[:100]),
+        samples_per_second=said.samples_per_second,
+        updated_time=at,
+    )
+
+
+def checkpoint(said: Report) -> CheckpointStatus | None:
+    """Return what the report says of the newest checkpoint, or None."""
+    if said.checkpoint is None:
+        return None
+    return CheckpointStatus(
+        latest_step=max(0, said.checkpoint.step),
+        latest_time=said.checkpoint.saved_at,
+        verified=said.checkpoint.verified,
+        bytes=said.checkpoint.bytes,
+        kept=said.checkpoint.kept,
+    )

@@ -1,0 +1,73 @@
+"""What a pass sees and what it decides: the two values around `decide`."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from ganger.api.observed import Claim, Metadata, Pod, Service
+from ganger.api.status import TrainingJobStatus
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """The API server refused to create an object: quota, policy, a full namespace.
+
+    permanent: the same manifest can never pass, so there is no point in trying again.
+    """
+
+    reason: str
+    message: str
+    permanent: bool = False
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """The children of one job as the caches hold them.
+
+    pods: all pods whose controller is this very job (by UID), in any order.
+    service, claim: the objects of the names that the job would give them, whoever owns them.
+    squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
+    refusal: what the API server said to the newest create, while that is still fresh.
+    """
+
+    pods: tuple[Pod, ...] = ()
+    service: Service | None = None
+    claim: Claim | None = None
+    squatters: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+
+
+class Deletion(Struct, frozen=True, kw_only=True):
+    """A pod to delete. `grace_seconds` None leaves the pod's own grace period."""
+
+    metadata: Metadata
+    grace_seconds: int | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One event of a job: `warning` picks the type."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Everything one pass will do, as one value.
+
+    status: the whole new status, or None when it stays. status_delay_seconds: how long the write may wait for company;
+    a later pass replaces it. shared: Service and claim to create before the pods. events: emitted after the status
+    write succeeded. delete_job: the time to live is over. requeue_after_seconds: look again then, whatever happens.
+    """
+
+    status: TrainingJobStatus | None = None
+    status_delay_seconds: float = 0.0
+    deletions: tuple[Deletion, ...] = ()
+    shared: tuple[dict[str, Any], ...] = ()
+    pods: tuple[dict[str, Any], ...] = ()
+    events: tuple[Event, ...] = ()
+    delete_job: bool = False
+    requeue_after_seconds: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be done now."""
+        return not (self.status or self.deletions or self.shared or self.pods or self.delete_job)

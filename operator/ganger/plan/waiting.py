@@ -1,0 +1,56 @@
+"""Why a gang does not run yet, in one reason and one sentence."""
+
+from msgspec import Struct
+
+from ganger.api.observed import Pod
+from ganger.plan.gang import Gang
+
+# A container that waits for one of these waits for ever without help; ContainerCreating is normal.
+_TROUBLE = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """What the gang waits for. `hopeless`: no waiting will help."""
+
+    reason: str
+    message: str
+    hopeless: bool = False
+
+
+def _trouble(pod: Pod) -> Waiting | None:
+    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = status.state.waiting
+        if waiting is not None and waiting.reason in _TROUBLE:
+            return Waiting(
+                reason=waiting.reason,
+                message=f"{pod.metadata.name}: {waiting.message or waiting.reason}",
+                hopeless=waiting.reason == "InvalidImageName",
+            )
+    return None
+
+
+def _unscheduled(pod: Pod) -> Waiting | None:
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return Waiting(reason=condition.reason or "Unschedulable", message=condition.message)
+    return None
+
+
+def waiting(gang: Gang) -> Waiting:
+    """Return the first obstacle of the lowest worker; where there is none, how many workers run."""
+    for probe in (_trouble, _unscheduled):
+        for pod in gang.present.values():
+            found = probe(pod)
+            if found is not None:
+                return found
+    return Waiting(reason="Starting", message=f"{gang.num_running} of {gang.num_workers} workers run")
