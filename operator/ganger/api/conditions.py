@@ -1,4 +1,4 @@
-"""Conditions as the API conventions want them (KEP-1623): one of each type, times that move only when a status flips."""
+"""Conditions as the API conventions want them (KEP-1623): one of each type; times move only when a status flips."""
 
 from datetime import datetime
 

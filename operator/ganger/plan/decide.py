@@ -42,8 +42,9 @@ def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, 
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, members, now)
-    if job.status.is_true(lifecycle.SUSPENDED) and members.present:
-        return Decision()  # the pods of the time before are still stopping; their end wakes the next pass
+    if job.status.is_true(lifecycle.SUSPENDED) and members.present and members.num_running < job.spec.workers:
+        # Stopping has begun: it ends before the gang starts anew. Where it has not, no pod is touched.
+        return Decision(deletions=_deletions((*members.older, *members.present.values()), None))
     overdue = ending.overdue(job, members, now)
     if overdue is not None:
         return ending.fail(job, members, now, *overdue)
