@@ -42,9 +42,8 @@ def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, 
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, members, now)
-    if job.status.is_true(lifecycle.SUSPENDED) and members.present and members.num_running < job.spec.workers:
-        # Stopping has begun: it ends before the gang starts anew. Where it has not, no pod is touched.
-        return Decision(deletions=_deletions((*members.older, *members.present.values()), None))
+    if job.status.is_true(lifecycle.SUSPENDED) and not members.started:
+        return _resumed(job, members, now)
     overdue = ending.overdue(job, members, now)
     if overdue is not None:
         return ending.fail(job, members, now, *overdue)
@@ -70,6 +69,14 @@ def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
         return Decision(status=status, events=(Event(reason="Suspended", message="the gang checkpoints and stops"),))
     doomed = _deletions((*members.older, *members.present.values()), None)
     return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
+
+
+def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
+    """Stopping that has begun ends before the gang starts anew; where no pod was touched yet, none is."""
+    if members.present:
+        return Decision(deletions=_deletions((*members.older, *members.present.values()), None))
+    status = lifecycle.starting(job, members, now, "Resumed", "resumed; the gang starts anew")
+    return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
 
 def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:

@@ -72,7 +72,7 @@ def progress(said: Report, at: datetime | None) -> Progress | None:
         return None
     percent = None
     if said.total_steps:
-        percent = min(100, max(0, 100 * said.step // said.total_steps))
+        percent = f"{min(100, max(0, 100 * said.step // said.total_steps))}%"
     return Progress(
         step=max(0, said.step),
         total_steps=said.total_steps,

@@ -192,9 +192,18 @@ def test_resume_waits_for_the_stopping_pods_and_then_starts_the_same_attempt():
     stopping = tuple(pod(a_job, worker, leaving=True) for worker in range(2))
 
     assert decide(resumed, Seen(pods=stopping), at(21)).empty
-    decision = decide(resumed, Seen(), at(25))
-    assert ["digits-0-0", "digits-0-1"] == names_of(decision.pods)
-    assert not decision.status.is_true("Suspended")
+    first = decide(resumed, Seen(), at(25))
+    assert (False, 0.0) == (first.status.is_true("Suspended"), first.status_delay_seconds)
+    second = decide(with_status(resumed, first.status), Seen(), at(25))
+    assert ["digits-0-0", "digits-0-1"] == names_of(second.pods)
+
+
+def test_resume_before_any_pod_was_touched_touches_none():
+    a_job = with_spec(running(job()), suspend=True)
+    a_job = with_status(a_job, decide(a_job, Seen(pods=running_gang(a_job)), at(20)).status)
+    decision = decide(with_spec(a_job, suspend=False), Seen(pods=running_gang(a_job)), at(21))
+
+    assert ((), (), "Running") == (decision.deletions, decision.pods, decision.status.phase)
 
 
 @pytest.mark.parametrize("policy, expected", [("None", 0), ("Running", 1), ("All", 2)])
