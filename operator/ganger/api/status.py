@@ -26,7 +26,9 @@ class Progress(Said, frozen=True, kw_only=True):
 
     step: Annotated[int, Meta(description="Optimizer steps done.", ge=0)] | None = None
     total_steps: Annotated[int, Meta(description="Steps in all.", ge=0)] | None = None
-    percent: Annotated[int, Meta(description="Steps done in per cent.", ge=0, le=100)] | None = None
+    percent: (
+        Annotated[str, Meta(description="Steps done in per cent, as people read it: 45%.", pattern=r"^[0-9]{1,3}%$")] | None
+    ) = None
     epoch: Annotated[int, Meta(description="Epoch, from 0.", ge=0)] | None = None
     loss: (
         Annotated[str, Meta(description="Newest loss, as text: CRDs of many clusters refuse floats.", max_length=32)]
@@ -46,7 +48,10 @@ class CheckpointStatus(Said, frozen=True, kw_only=True):
     verified: Annotated[bool, Meta(description="Whether its hashes were read back.")] | None = None
     bytes: Annotated[int, Meta(description="Its size in bytes.", ge=0)] | None = None
     kept: Annotated[int, Meta(description="How many are kept.", ge=0)] | None = None
-    quarantined: Annotated[tuple[str, ...], Meta(description="Damaged ones, never loaded.", max_length=100)] = ()
+    quarantined: Annotated[
+        tuple[Annotated[str, Meta(max_length=253)], ...],
+        Meta(description="Damaged ones, never loaded.", max_length=100),
+    ] = ()
 
 
 class Failure(Said, frozen=True, kw_only=True):
@@ -75,15 +80,15 @@ class Restarts(Said, frozen=True, kw_only=True):
 class GoodputSeconds(Said, frozen=True, kw_only=True):
     """Where the time went, in seconds."""
 
-    queued: float = 0.0
-    scheduling: float = 0.0
-    starting: float = 0.0
-    restoring: float = 0.0
-    productive: float = 0.0
-    checkpointing: float = 0.0
-    lost: float = 0.0
-    restarting: float = 0.0
-    suspended: float = 0.0
+    queued: Annotated[float, Meta(description="Waiting for admission or a quota.", ge=0)] = 0.0
+    scheduling: Annotated[float, Meta(description="Waiting for nodes.", ge=0)] = 0.0
+    starting: Annotated[float, Meta(description="Pulling images and starting processes.", ge=0)] = 0.0
+    restoring: Annotated[float, Meta(description="Loading a checkpoint.", ge=0)] = 0.0
+    productive: Annotated[float, Meta(description="Training steps that count.", ge=0)] = 0.0
+    checkpointing: Annotated[float, Meta(description="Steps held up by saving.", ge=0)] = 0.0
+    lost: Annotated[float, Meta(description="Steps that were repeated after a failure.", ge=0)] = 0.0
+    restarting: Annotated[float, Meta(description="Between two attempts.", ge=0)] = 0.0
+    suspended: Annotated[float, Meta(description="Suspended by the user or a queue.", ge=0)] = 0.0
 
 
 class Goodput(Said, frozen=True, kw_only=True):
@@ -137,7 +142,10 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     goodput: Annotated[Goodput, Meta(description="Where the time went.")] | None = None
     live_config: Annotated[tuple[LiveValue, ...], Meta(description="Live settings in force.", max_length=64)] = ()
     artifacts: Annotated[tuple[Artifact, ...], Meta(description="Exported model files.", max_length=32)] = ()
-    excluded_nodes: Annotated[tuple[str, ...], Meta(description="Nodes that the gang avoids.", max_length=64)] = ()
+    excluded_nodes: Annotated[
+        tuple[Annotated[str, Meta(max_length=253)], ...],
+        Meta(description="Nodes that the gang avoids.", max_length=64),
+    ] = ()
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, or None."""

@@ -71,7 +71,7 @@ def test_all_workers_done_completes_the_job_with_what_worker_0_said():
     status = decide(a_job, Seen(pods=pods), at(60)).status
 
     assert ("Complete", True, at(60)) == (status.phase, status.is_true("Complete"), status.completion_time)
-    assert (40, 100, "0.25") == (status.progress.step, status.progress.percent, status.progress.loss)
+    assert (40, "100%", "0.25") == (status.progress.step, status.progress.percent, status.progress.loss)
     assert 40 == status.checkpoint.latest_step
 
 
