@@ -1,0 +1,45 @@
+"""Which resource types Ganger talks about, and where they live under the API server's root."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from ganger import contract
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """One resource type of the API. group "" is the core group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its manifests."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """Return the URL path of a collection (no name), an object or its subresource; namespace None is all."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
+SERVICES = Resource(group="", version="v1", plural="services", kind="Service")
+CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind="PersistentVolumeClaim")
+# The newer of the two event APIs: a repetition is one small patch of `series`; the server keeps the core view of it.
+EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
+LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+TRAINING_JOBS = Resource(
+    group=contract.API_GROUP, version=contract.API_VERSION, plural=contract.PLURAL, kind=contract.KIND
+)
