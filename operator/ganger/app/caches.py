@@ -1,0 +1,90 @@
+"""The four caches of the operator, and what one job sees in them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ganger.api.observed import Claim, Metadata, Pod, Service
+from ganger.api.types import TrainingJob
+from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
+from ganger.kube.cluster import Cluster
+from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.plan import names
+from ganger.plan.seen import Refusal, Seen
+from ganger.runtime.cache import Cache, Undecodable
+from ganger.runtime.ports import Metrics
+from ganger.runtime.reflector import Reflector
+
+Key = tuple[str, str]  # namespace and name of a job
+OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+
+class Caches:
+    """Jobs, and the pods, Services and claims that carry our label: others cost no memory."""
+
+    def __init__(self) -> None:
+        self.jobs: Cache[TrainingJob] = Cache()
+        self.pods: Cache[Pod] = Cache()
+        self.services: Cache[Service] = Cache()
+        self.claims: Cache[Claim] = Cache()
+
+    @property
+    def by_resource(self) -> dict[Resource, Cache[Any]]:
+        """Every cache by what it holds."""
+        return {TRAINING_JOBS: self.jobs, PODS: self.pods, SERVICES: self.services, CLAIMS: self.claims}
+
+    def reflectors(self, cluster: Cluster, namespaces: tuple[str, ...], metrics: Metrics) -> list[Reflector[Any]]:
+        """Return a reflector for each resource and namespace; no namespaces means all of them."""
+        kinds: tuple[tuple[Resource, type[Any], Cache[Any], str], ...] = (
+            (TRAINING_JOBS, TrainingJob, self.jobs, ""),
+            (PODS, Pod, self.pods, OURS),
+            (SERVICES, Service, self.services, OURS),
+            (CLAIMS, Claim, self.claims, OURS),
+        )
+        return [
+            Reflector(cluster, resource, kind, cache, namespace=namespace, label_selector=labels, metrics=metrics)
+            for resource, kind, cache, labels in kinds
+            for namespace in namespaces or ("",)
+        ]
+
+    def on_change(self, enqueue: Callable[[Key], None]) -> None:
+        """Enqueue the job that any changed object belongs to. Level-triggered: what changed does not matter."""
+
+        def job_changed(old: Any, new: Any) -> None:
+            meta = _meta(old, new)
+            enqueue((meta.namespace, meta.name))
+
+        def child_changed(old: Any, new: Any) -> None:
+            # By label, not by owner: a job also waits for the end of a predecessor's objects.
+            meta = _meta(old, new)
+            name = meta.labels.get(LABEL_JOB)
+            if name:
+                enqueue((meta.namespace, name))
+
+        self.jobs.on_change(job_changed)
+        for cache in (self.pods, self.services, self.claims):
+            cache.on_change(child_changed)
+
+    def seen(self, job: TrainingJob, *, squatters: tuple[str, ...] = (), refusal: Refusal | None = None) -> Seen:
+        """Return what the caches hold of a job's children. `squatters`: foreign pods met by a create, not cached."""
+        namespace, name = job.key
+        cached = tuple(
+            wanted
+            for worker in range(job.spec.workers)
+            if (wanted := names.pod(name, job.status.attempt, worker)) and self._is_foreign(namespace, wanted, job)
+        )
+        return Seen(
+            pods=self.pods.by_owner(job.metadata.uid),
+            service=self.services.get(namespace, names.service(name)),
+            claim=self.claims.get(namespace, names.claim(name)),
+            squatters=cached + squatters,
+            refusal=refusal,
+        )
+
+    def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:
+        pod = self.pods.get(namespace, name)
+        return pod is not None and pod.metadata.controller_uid != job.metadata.uid
+
+
+def _meta(old: Any | Undecodable | None, new: Any | Undecodable | None) -> Metadata:
+    meta: Metadata = (new if new is not None else old).metadata
+    return meta

@@ -1,0 +1,178 @@
+"""Carry one decision out, in the order that makes every crash harmless.
+
+Status first where it matters (a new attempt, an end), then deletions, then Service and claim, then the pods, then the
+events of a status that was written. Names are deterministic, so whatever was done already answers AlreadyExists.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from ganger.api.observed import Metadata, Pod, Service
+from ganger.api.types import TrainingJob, encode
+from ganger.app.caches import Key
+from ganger.app.memory import JobMemory
+from ganger.contract import API_GROUP, API_VERSION, KIND
+from ganger.kube.cluster import Cluster
+from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.kube.wire import decode_object
+from ganger.plan.seen import Decision, Deletion, Event, Refusal
+from ganger.runtime.consistency import Consistency
+from ganger.runtime.events import Recorder
+from ganger.runtime.limiter import Limiter
+
+_RESOURCES = {"Service": SERVICES, "PersistentVolumeClaim": CLAIMS, "Pod": PODS}
+
+
+class Executor:
+    """Does what a Decision says. Raises the ApiErrors that the runtime retries by class."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        consistency: Consistency[Key],
+        limiter: Limiter[Key],
+        recorder: Recorder,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._consistency = consistency
+        self._limiter = limiter
+        self._recorder = recorder
+        self._monotonic = monotonic
+
+    async def execute(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
+        """Carry the decision out."""
+        if decision.status is None:
+            memory.status_due = None
+        urgent = decision.status_delay_seconds == 0.0
+        if decision.status is not None and urgent:
+            await self._write_status(job, decision, memory)
+        await _all(self._delete(job, deletion) for deletion in decision.deletions)
+        await _all(self._create(job, manifest) for manifest in decision.shared)
+        if decision.pods:
+            await self._create_pods(job, decision.pods, memory)
+        if decision.delete_job:
+            await self._delete_job(job)
+        if decision.status is not None and not urgent and self._is_due(decision.status_delay_seconds, memory):
+            await self._write_status(job, decision, memory)
+
+    def _is_due(self, delay_seconds: float, memory: JobMemory) -> bool:
+        now = self._monotonic()
+        if memory.status_due is None:
+            memory.status_due = now + delay_seconds
+        return now >= memory.status_due
+
+    async def _write_status(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
+        assert decision.status is not None
+        namespace, name = job.key
+        manifest = {
+            "apiVersion": f"{API_GROUP}/{API_VERSION}",
+            "kind": KIND,
+            # The version makes it a compare-and-swap: a pass on an older view of the job gets a Conflict.
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": job.metadata.uid,
+                "resourceVersion": job.metadata.resource_version,
+            },
+            "status": encode(decision.status),
+        }
+        async with self._limiter.slot(job.key):
+            written = await self._cluster.apply(TRAINING_JOBS, namespace, name, manifest, subresource="status")
+        self._consistency.wrote(job.key, TRAINING_JOBS, written)
+        memory.status_due = None
+        for event in decision.events:
+            self._emit(job, event)
+
+    def _emit(self, job: TrainingJob, event: Event) -> None:
+        self._recorder.record(TRAINING_JOBS, job.metadata, event.reason, event.message, warning=event.warning)
+
+    async def _delete(self, job: TrainingJob, deletion: Deletion) -> None:
+        meta = deletion.metadata
+        try:
+            async with self._limiter.slot(job.key):
+                await self._cluster.delete(
+                    PODS, meta.namespace, meta.name, uid=meta.uid, grace_seconds=deletion.grace_seconds
+                )
+        except (NotFound, Conflict):
+            pass  # gone, or the name belongs to a later pod by now
+        self._consistency.deleted(job.key, PODS, meta)
+
+    async def _delete_job(self, job: TrainingJob) -> None:
+        try:
+            async with self._limiter.slot(job.key):
+                await self._cluster.delete(TRAINING_JOBS, *job.key, uid=job.metadata.uid)
+        except NotFound:
+            return
+        self._consistency.deleted(job.key, TRAINING_JOBS, job.metadata)
+
+    async def _create(self, job: TrainingJob, manifest: dict[str, Any]) -> None:
+        """Create the Service or the claim. One that is there already is judged by the next pass."""
+        resource = _RESOURCES[manifest["kind"]]
+        try:
+            async with self._limiter.slot(job.key):
+                written = await self._cluster.create(resource, job.metadata.namespace, manifest)
+        except AlreadyExists:
+            # Without our label it is in no cache; only reading it tells whose it is.
+            written = await self._read(resource, job.metadata.namespace, manifest["metadata"]["name"])
+            if written.labels.get("ganger.dev/job") != job.metadata.name:
+                raise
+            return
+        self._consistency.wrote(job.key, resource, written)
+
+    async def _create_pods(self, job: TrainingJob, pods: tuple[dict[str, Any], ...], memory: JobMemory) -> None:
+        squatters: list[str] = []
+        refusals: list[Refusal] = []
+
+        async def create(manifest: dict[str, Any]) -> None:
+            if refusals:
+                return  # the gang is all or nothing: one refusal decides
+            try:
+                async with self._limiter.slot(job.key):
+                    written = await self._cluster.create(PODS, job.metadata.namespace, manifest)
+            except AlreadyExists:
+                found = await self._read(PODS, job.metadata.namespace, manifest["metadata"]["name"])
+                if found.controller_uid != job.metadata.uid:
+                    squatters.append(found.name)
+                    return
+                written = found
+            except (Forbidden, Invalid) as error:
+                refusals.append(_refusal(error))
+                return
+            self._consistency.wrote(job.key, PODS, written)
+
+        await _all(create(manifest) for manifest in pods)
+        now = self._monotonic()
+        if squatters:
+            memory.met(tuple(squatters), now)
+        if refusals:
+            memory.refused(refusals[0], now)
+        else:
+            memory.created()
+
+    async def _read(self, resource: Resource, namespace: str, name: str) -> Metadata:
+        raw = await self._cluster.get(resource, namespace, name)
+        kind: type[Pod] | type[Service] = Pod if resource is PODS else Service
+        return decode_object(raw, kind).metadata
+
+
+def _refusal(error: ApiError) -> Refusal:
+    if isinstance(error, Forbidden) and error.is_quota:
+        return Refusal(reason="QuotaExceeded", message=error.message)
+    if isinstance(error, Forbidden) and error.is_namespace_terminating:
+        return Refusal(reason="NamespaceTerminating", message=error.message)
+    return Refusal(
+        reason="PodInvalid" if isinstance(error, Invalid) else "PodForbidden",
+        message=error.message,
+        permanent=isinstance(error, Invalid),
+    )
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Run the calls side by side, wait for all of them, then raise the first error."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

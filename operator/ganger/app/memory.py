@@ -1,0 +1,51 @@
+"""What the controller remembers of a job between two passes. Losing all of it costs time, never correctness."""
+
+from ganger.plan.seen import Refusal
+
+REFUSAL_BASE_SECONDS = 10.0
+REFUSAL_CAP_SECONDS = 300.0
+SQUATTER_SECONDS = 10.0  # how long a foreign pod outside our cache is believed to be there
+
+
+class JobMemory:
+    """Notes about one job, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.status_due: float | None = None  # when a status write that waits for company must go out
+        self._refusal: Refusal | None = None
+        self._refusal_until = 0.0
+        self._num_refusals = 0
+        self._squatters: tuple[str, ...] = ()
+        self._squatters_until = 0.0
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Remember a refused create; each one in a row is remembered for twice as long."""
+        delay = min(REFUSAL_CAP_SECONDS, REFUSAL_BASE_SECONDS * 2.0 ** min(self._num_refusals, 10))
+        self._refusal, self._refusal_until = refusal, now + delay
+        self._num_refusals += 1
+
+    def created(self) -> None:
+        """Remember that every create of a pass succeeded."""
+        self._refusal, self._num_refusals = None, 0
+
+    def refusal(self, now: float) -> Refusal | None:
+        """Return the refusal that is still fresh."""
+        return self._refusal if now < self._refusal_until else None
+
+    def met(self, squatters: tuple[str, ...], now: float) -> None:
+        """Remember foreign pods that hold our names."""
+        self._squatters, self._squatters_until = squatters, now + SQUATTER_SECONDS
+
+    def squatters(self, now: float) -> tuple[str, ...]:
+        """Return the foreign pods that may still be there."""
+        return self._squatters if now < self._squatters_until else ()
+
+    def wake_seconds(self, now: float) -> float | None:
+        """Return the seconds until a note runs out and the job must be looked at again."""
+        notes = [self.status_due]
+        if self._refusal is not None and self._refusal_until > now:
+            notes.append(self._refusal_until)
+        if self._squatters and self._squatters_until > now:
+            notes.append(self._squatters_until)
+        times = [max(0.0, note - now) for note in notes if note is not None]
+        return min(times, default=None)

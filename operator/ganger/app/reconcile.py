@@ -1,0 +1,80 @@
+"""One pass over one job: see, decide, execute."""
+
+import logging
+from collections.abc import Callable
+
+from ganger.api.defaults import fill
+from ganger.api.types import TrainingJob
+from ganger.api.validate import check, unsupported
+from ganger.app.caches import Caches, Key
+from ganger.app.execute import Executor
+from ganger.app.memory import JobMemory
+from ganger.kube.resources import TRAINING_JOBS
+from ganger.plan.decide import decide
+from ganger.runtime.consistency import Consistency
+from ganger.runtime.events import Recorder
+from ganger.runtime.ports import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """`sync` is what the runtime calls with a key; it returns the seconds until the job wants to be looked at again."""
+
+    def __init__(
+        self,
+        caches: Caches,
+        executor: Executor,
+        consistency: Consistency[Key],
+        recorder: Recorder,
+        clock: Clock,
+        default_image: str,
+    ) -> None:
+        self._caches = caches
+        self._executor = executor
+        self._consistency = consistency
+        self._recorder = recorder
+        self._clock = clock
+        self._default_image = default_image
+        self._memories: dict[Key, tuple[str, JobMemory]] = {}
+        self._refusals: dict[Key, tuple[str, int, tuple[str, ...]]] = {}
+
+    async def sync(self, key: Key) -> float | None:
+        """Bring one job one step nearer to what it should be. Raises ApiError; the runtime retries by its class."""
+        job = self._caches.jobs.get(*key)
+        if job is None:
+            self._report_undecodable(key)
+            self._consistency.forget(key)
+            self._memories.pop(key, None)
+            self._refusals.pop(key, None)
+            return None
+        memory = self._memory(job)
+        job = fill(job, self._default_image)
+        now = self._clock.monotonic()
+        seen = self._caches.seen(job, squatters=memory.squatters(now), refusal=memory.refusal(now))
+        decision = decide(job, seen, self._clock.now(), self._unsupported(job))
+        await self._executor.execute(job, decision, memory)
+        times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
+        return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def _memory(self, job: TrainingJob) -> JobMemory:
+        uid, memory = self._memories.get(job.key, ("", JobMemory()))
+        if uid != job.metadata.uid:
+            memory = JobMemory()
+            self._memories[job.key] = (job.metadata.uid, memory)
+        return memory
+
+    def _unsupported(self, job: TrainingJob) -> tuple[str, ...]:
+        """Why the spec cannot be served; worked out once for each generation, since a pass is frequent."""
+        uid, generation, found = self._refusals.get(job.key, ("", -1, ()))
+        if (uid, generation) != (job.metadata.uid, job.metadata.generation):
+            # The API server has checked the same rules; an object stored before a rule existed meets them here.
+            found = tuple(str(error) for error in (*check(job), *unsupported(job)))
+            self._refusals[job.key] = (job.metadata.uid, job.metadata.generation, found)
+        return found
+
+    def _report_undecodable(self, key: Key) -> None:
+        strange = self._caches.jobs.undecodable(*key)
+        if strange is not None:
+            message = f"this version cannot read the job and leaves it alone: {strange.error}"
+            self._recorder.record(TRAINING_JOBS, strange.metadata, "UnsupportedSpec", message, warning=True)

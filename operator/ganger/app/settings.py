@@ -1,0 +1,73 @@
+"""Settings of the operator, from its environment; the chart writes them. All mistakes are reported at once."""
+
+import re
+import socket
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ganger.api.types import IMAGE_PATTERN
+from ganger.api.workload import DNS_LABEL
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; one line for each mistake."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What an operator process needs to know.
+
+    namespace: where its lease and its pod live. identity: unique among the replicas. watch_namespaces: () for all.
+    http_port: of /metrics, /healthz and /readyz, on every interface. sync_workers: passes that run side by side.
+    """
+
+    namespace: str
+    identity: str
+    default_image: str
+    watch_namespaces: tuple[str, ...] = ()
+    http_port: int = 8080
+    sync_workers: int = 8
+    log_level: str = "INFO"
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int, mistakes: list[str]) -> int:
+    text = env.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        mistakes.append(f"{name}={text!r}: must be a whole number from {low} to {high}")
+        return default
+    return int(text)
+
+
+def read(env: Mapping[str, str]) -> Settings:
+    """Return the settings of an environment. Raises SettingsError that lists every mistake."""
+    mistakes: list[str] = []
+    namespace = env.get("GANGER_NAMESPACE", "default")
+    if not re.fullmatch(DNS_LABEL, namespace):
+        mistakes.append(f"GANGER_NAMESPACE={namespace!r}: must be the name of a namespace")
+    image = env.get("GANGER_DEFAULT_IMAGE", "pytorch-cuda:v2.15")
+    if not re.fullmatch(IMAGE_PATTERN, image):
+        mistakes.append(f"GANGER_DEFAULT_IMAGE={image!r}: must be an image reference such as pytorch-cuda:v2.15")
+    watched = tuple(part.strip() for part in env.get("GANGER_WATCH_NAMESPACES", "").split(",") if part.strip())
+    mistakes += [
+        f"GANGER_WATCH_NAMESPACES: {name!r} is not the name of a namespace"
+        for name in watched
+        if not re.fullmatch(DNS_LABEL, name)
+    ]
+    level = env.get("GANGER_LOG_LEVEL", "INFO").upper()
+    if level not in LOG_LEVELS:
+        mistakes.append(f"GANGER_LOG_LEVEL={level!r}: must be one of {', '.join(LOG_LEVELS)}")
+    port = _number(env, "GANGER_HTTP_PORT", 8080, 1, 65535, mistakes)
+    workers = _number(env, "GANGER_SYNC_WORKERS", 8, 1, 256, mistakes)
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return Settings(
+        namespace=namespace,
+        identity=env.get("GANGER_POD") or socket.gethostname(),
+        default_image=image,
+        watch_namespaces=tuple(dict.fromkeys(watched)),
+        http_port=port,
+        sync_workers=workers,
+        log_level=level,
+    )
