@@ -1,0 +1,45 @@
+"""All ranks decide together, rarely: stop here? save here?
+
+A rank that leaves its loop alone leaves the others waiting in a collective for ever. So requests are combined in one
+tiny all-reduce, held at steps that all ranks know beforehand. Each meeting also fixes the next: as many steps ahead as
+fit into INTERVAL_SECONDS at the pace rank 0 has seen. Cost: some 100 us per interval, whatever the step takes;
+latency: one interval.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from ganger_trainer.ranks import Ranks
+
+INTERVAL_SECONDS: Final = 0.25  # half of it is the mean delay of a stop; the grace period is 60 s
+
+
+class Decision(Struct, frozen=True):
+    """What all ranks do after this step."""
+
+    stop: bool
+    save: bool
+
+
+class Agreement:
+    """The meetings of one attempt. `next_step` is the step after which the next is held, equal on all ranks."""
+
+    def __init__(self, ranks: Ranks, *, step: int) -> None:
+        self._ranks = ranks
+        self._interval = 1
+        self.next_step = step + 1
+
+    def meet(self, step: int, *, stop: bool, save: bool, step_seconds: float) -> Decision:
+        """Combine the requests of all ranks. A collective call, at `next_step` only.
+
+        stop: this rank was asked to stop. save: rank 0's clock says that a checkpoint is due; other ranks' is ignored.
+        step_seconds: mean duration of recent steps; rank 0's counts.
+        """
+        assert step == self.next_step, f"meeting at step {step}, agreed on {self.next_step}"
+        first = self._ranks.is_first
+        # At most twice the last interval: one quick first step must not put the next meeting minutes away.
+        proposal = max(1, min(int(INTERVAL_SECONDS / max(step_seconds, 1e-9)), 2 * self._interval)) if first else 0
+        any_stop, due, self._interval = self._ranks.maximum([int(stop), int(save and first), proposal])
+        self.next_step = step + self._interval
+        return Decision(stop=bool(any_stop), save=bool(due))

@@ -1,0 +1,78 @@
+"""Data order as arithmetic: which samples rank r sees at step s, at any world size.
+
+Nothing is replayed on resume and nothing is remembered: the order of an epoch is a permutation drawn from (seed,
+epoch). Tail rule: the last batch of an epoch holds what is left; if that is fewer samples than there are ranks, they
+join the batch before it. So every rank has work at every step, and an epoch visits every sample exactly once. Shares
+of one batch differ by at most one sample; `Share.weight` makes up for that, so that the averaged gradient is the
+gradient of the mean over the global batch.
+"""
+# ruff: noqa: N815 - tensors carry their shape in their name
+
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from ganger.contract import ExitCode
+from ganger_trainer.failures import UserError
+
+
+class Share(Struct, frozen=True):
+    """The samples of one rank at one step.
+
+    indices_B: int64, in the order of the permutation. weight: world size times this rank's part of the global batch,
+    1.0 when shares are equal. global_size: samples of the batch over all ranks.
+    """
+
+    indices_B: np.ndarray[Any, np.dtype[np.int64]]
+    weight: float
+    global_size: int
+
+
+class Order:
+    """The order of a data set of `size` samples, cut into global batches of `batch_size`."""
+
+    def __init__(self, *, size: int, batch_size: int, seed: int, world_size: int) -> None:
+        if size < world_size:
+            raise UserError(
+                "DataTooSmall",
+                f"the data set has {size} samples for {world_size} processes: use fewer workers or more data",
+                ExitCode.USER_DATA,
+            )
+        if batch_size < world_size:
+            raise UserError(
+                "ConfigInvalid",
+                f"config: batchSize {batch_size} is the global batch and must be at least the number of processes, "
+                f"{world_size}: raise batchSize or use fewer workers",
+            )
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.world_size = world_size
+        full, tail = divmod(size, batch_size)
+        self.steps_per_epoch = max(1, full + (tail >= world_size))
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def epoch(self, step: int) -> int:
+        """Return the epoch, from 0, that step `step` (from 0) belongs to."""
+        return step // self.steps_per_epoch
+
+    def share(self, step: int, rank: int) -> Share:
+        """Return what `rank` trains on at `step` (from 0). The same arguments always give the same samples."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+            self._permutation = generator.permutation(self.size)
+            self._epoch = epoch
+        first = position * self.batch_size
+        last = self.size if position == self.steps_per_epoch - 1 else first + self.batch_size
+        count = last - first
+        low = first + count * rank // self.world_size
+        high = first + count * (rank + 1) // self.world_size
+        return Share(self._permutation[low:high], (high - low) * self.world_size / count, count)
+
+    def samples_before(self, step: int) -> int:
+        """Return how many samples all ranks have seen before `step`."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return epoch * self.size + position * self.batch_size

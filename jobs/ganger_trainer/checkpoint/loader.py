@@ -1,0 +1,124 @@
+"""Find the newest checkpoint that every rank can verify, and put it into model, optimizer and generators.
+
+Rank 0 proposes, newest first; each rank reads and hashes every byte itself; one dissent quarantines the candidate for
+all. So all ranks start from the same step, and nothing that fails a hash is ever parsed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import safe_open
+
+from ganger.contract import ExitCode
+from ganger_trainer.checkpoint import layout, manifest, tree
+from ganger_trainer.environment import CheckpointPolicy
+from ganger_trainer.failures import UserError
+from ganger_trainer.ranks import Ranks
+
+NONE: Final = -1
+MISMATCHES_SHOWN: Final = 3
+
+
+class Loaded:
+    """A verified checkpoint in memory. `private` holds this rank's own tensors, {} at another world size."""
+
+    def __init__(self, found: manifest.Manifest, checkpoint: Path, rank: int) -> None:
+        tensors: dict[str, Any] = {}
+        for file in found.files:
+            with safe_open(checkpoint / file.name, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118 - not a dict
+                    tensors[name] = shard.get_tensor(name)
+        self.manifest = found
+        self.step = found.step
+        mine = f"rank{rank}/"
+        self.private = {name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)}
+        self.parts = {name: tree.unflatten(skeleton, tensors) for name, skeleton in found.trees.items()}
+
+
+def choose(
+    directory: Path, policy: CheckpointPolicy, ranks: Ranks, told: Callable[[str], None]
+) -> tuple[Path, manifest.Manifest] | None:
+    """Return the checkpoint that this attempt resumes from, the same on every rank, or None to begin at step 0.
+
+    Bad ones are renamed `.corrupt` and `told` in a sentence. Raises UserError: NoValidCheckpoint (USER_DATA) if there
+    are checkpoints but none is valid and the policy says Fail; CheckpointMissing (USER_INPUT_MISSING) if one is
+    required and there is none. A collective call.
+    """
+    if policy.resume == "Never":
+        return None
+    listing = layout.look(directory) if ranks.is_first else layout.Listing((), (), (), ())
+    candidates = iter(listing.steps)
+    bad = len(listing.corrupt)
+    while (step := ranks.from_first(next(candidates, NONE))) != NONE:
+        checkpoint = directory / layout.committed(step)
+        found, complaint = _verify(checkpoint)
+        if ranks.agree(found is not None):
+            assert found is not None
+            return checkpoint, found
+        bad += 1
+        if ranks.is_first:
+            name = layout.quarantine(directory, step)
+            told(
+                f"checkpoint of step {step} is not valid ({complaint or 'another rank could not verify it'}), now "
+                f"{name}"
+            )
+    bad = ranks.from_first(bad)
+    if bad and policy.on_no_valid_checkpoint == "Fail":
+        raise UserError(
+            "NoValidCheckpoint",
+            f"{directory} holds {bad} checkpoints and none is valid: restore one from a backup, or set "
+            "checkpoint.onNoValidCheckpoint: Restart to begin again at step 0",
+            ExitCode.USER_DATA,
+        )
+    if policy.resume == "Required":
+        raise UserError(
+            "CheckpointMissing",
+            f"checkpoint.resume is Required and {directory} holds no valid checkpoint: check the volume and its "
+            "path, or set "
+            "resume: Auto",
+            ExitCode.USER_INPUT_MISSING,
+        )
+    return None
+
+
+def load_model(model: Any, loaded: Loaded) -> None:
+    """Put the model's part into `model`.
+
+    Raises UserError (USER_DATA, CheckpointMismatch) naming the first keys that differ.
+    """
+    saved, wanted = loaded.parts["model"], model.state_dict()
+    if problems := mismatches(saved, wanted):
+        shown = "; ".join(problems[:MISMATCHES_SHOWN])
+        more = f"; and {len(problems) - MISMATCHES_SHOWN} more" if len(problems) > MISMATCHES_SHOWN else ""
+        raise UserError(
+            "CheckpointMismatch",
+            f"the checkpoint of step {loaded.step} is of another model: {shown}{more}. Use the code and config it "
+            "was written "
+            "with, or give this job a checkpoint path of its own",
+            ExitCode.USER_DATA,
+        )
+    model.load_state_dict(saved)
+
+
+def mismatches(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return one phrase for each key that is missing, unexpected, or of another shape or type; model order. Pure."""
+    problems = []
+    for name, value in wanted.items():
+        if name not in saved:
+            problems.append(f"{name} is missing in the checkpoint")
+        elif hasattr(value, "shape") and tuple(value.shape) != tuple(saved[name].shape):
+            problems.append(f"{name} is {_shape(saved[name])} in the checkpoint, {_shape(value)} in the model")
+    problems.extend(f"{name} is unknown to the model" for name in saved if name not in wanted)
+    return problems
+
+
+def _verify(checkpoint: Path) -> tuple[manifest.Manifest | None, str]:
+    try:
+        return manifest.verify(checkpoint), ""
+    except manifest.InvalidError as error:
+        return None, str(error)
+
+
+def _shape(tensor: Any) -> str:
+    return "x".join(str(size) for size in tensor.shape) or "scalar"

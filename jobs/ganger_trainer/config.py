@@ -1,0 +1,91 @@
+"""The configuration of a task: one typed struct that tasks subclass.
+
+A manifest's `spec.config` is decoded into the task's own class; an unknown key is an error that suggests the nearest
+name, because a misspelt `lerningRate` that trains with the default costs a day. Every field here does something.
+"""
+
+import difflib
+import math
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ganger_trainer.failures import UserError
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What every task can be told. Names are camelCase in the manifest: `batchSize: 256`.
+
+    batch_size is the GLOBAL batch: all ranks together, whatever their number; micro_batch bounds what one rank sends
+    through the model at once, the rest of its share is accumulated. Exactly one of epochs and steps says how long to
+    train; with neither, it is one epoch.
+    """
+
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    batch_size: Positive = 64
+    micro_batch: Positive | None = None
+    lr: float = 1e-3
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    clip_norm: float | None = None  # largest L2 norm of all gradients together
+    log_every_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    evaluate_every_steps: Positive | None = None  # default: at the end of each epoch
+    deterministic: bool = False  # refuse kernels that differ from run to run; slower
+    threads: Positive | None = None  # per process; default: the CPUs of the pod divided by its processes
+    data_workers: Annotated[int, Meta(ge=0)] = 0  # processes that read a map-style data set ahead
+
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+
+def decode(text: str, kind: type[ConfigT]) -> ConfigT:
+    """Return `text`, a JSON object, as a `kind`.
+
+    Raises UserError (BAD_CONFIG, reason ConfigInvalid) naming the key, the allowed values and the nearest known key.
+    """
+    try:
+        value = msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise UserError("ConfigInvalid", f"config: {_explain(str(error), kind)}") from None
+    except msgspec.DecodeError as error:
+        raise UserError("ConfigInvalid", f"config is not JSON: {error}") from None
+    if problems := check(value):
+        raise UserError("ConfigInvalid", "config: " + "; ".join(problems))
+    return value
+
+
+def check(config: TrainConfig) -> list[str]:
+    """Return what types alone cannot say: one sentence for each problem, none when all is well. Pure."""
+    problems = []
+    if config.epochs is not None and config.steps is not None:
+        problems.append("set epochs or steps, not both")
+    if not (math.isfinite(config.lr) and config.lr > 0):
+        problems.append(f"lr must be a finite number > 0, got {config.lr}")
+    if config.clip_norm is not None and not (math.isfinite(config.clip_norm) and config.clip_norm > 0):
+        problems.append(f"clipNorm must be a finite number > 0, got {config.clip_norm}")
+    if config.micro_batch is not None and config.micro_batch > config.batch_size:
+        problems.append(f"microBatch {config.micro_batch} must not exceed batchSize {config.batch_size}")
+    return problems
+
+
+def _explain(error: str, kind: type[TrainConfig]) -> str:
+    """Return msgspec's message with the nearest known key where a key is unknown."""
+    marker = "unknown field `"
+    if marker not in error:
+        return error.replace("`$.", "`").replace("$.", "")
+    key = error.split(marker, 1)[1].split("`", 1)[0]
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or difflib.get_close_matches(
+        key.lower(), [name.lower() for name in known], n=1, cutoff=0.5
+    )
+    hint = f", did you mean {_spelling(near[0], known)!r}?" if near else ""
+    return f"unknown key {key!r}{hint} Known keys: {', '.join(sorted(known))}"
+
+
+def _spelling(name: str, known: list[str]) -> str:
+    return next(candidate for candidate in known if candidate.lower() == name.lower())

@@ -1,0 +1,1 @@
+"""Tasks to start from. Each is one file that a newcomer can read; manifests are in jobs/examples."""

@@ -1,0 +1,104 @@
+"""How a training process can fail, and what each failure costs the job.
+
+A failure is either the user's (the next attempt would end the same, so no traceback and no retry), a peer's (this rank
+is a victim), or anything else (retried). Exit codes are the contract with the operator; reasons are for people and for
+its rules. This module must not import torch: the supervisor classifies before torch is loaded.
+"""
+
+import re
+import traceback
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from ganger.contract import ExitCode
+
+TRACEBACK_LINES_MAX: Final = 24
+
+# What gloo, NCCL and the TCP store say when the other end is gone. They raise plain RuntimeErrors, so the text decides.
+_PEER_LOST: Final = re.compile(
+    r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|socket (timeout|error)|tcpstore|"
+    r"timed out (waiting|after)|process group|recvvalue|sendbytes|recvbytes",
+    re.IGNORECASE,
+)
+_PEER_LOST_TYPES: Final = frozenset({"DistBackendError", "DistNetworkError", "DistStoreError"})
+
+
+class TrainerError(Exception):
+    """An ending that has a name and an exit code of its own.
+
+    The message is one sentence for people and names a remedy; it is printed without a traceback.
+    """
+
+    exit_code: ExitCode = ExitCode.RETRYABLE
+    outcome: Literal["UserError", "Failed", "Fenced"] = "Failed"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UserError(TrainerError):
+    """The task, its configuration, its data or the environment is wrong: a retry would end the same."""
+
+    outcome = "UserError"
+
+    def __init__(self, reason: str, message: str, exit_code: ExitCode = ExitCode.BAD_CONFIG) -> None:
+        super().__init__(reason, message)
+        self.exit_code = exit_code
+
+
+class FencedError(TrainerError):
+    """A later attempt owns the checkpoints: this one must stop and write nothing."""
+
+    exit_code = ExitCode.FENCED
+    outcome = "Fenced"
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Fenced", message)
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """One classified ending of one process. `traceback` is "" where a traceback would not help."""
+
+    outcome: Literal["UserError", "Failed", "Fenced"]
+    reason: str
+    message: str
+    exit_code: int
+    traceback: str = ""
+
+
+def classify(error: BaseException) -> Failure:
+    """Return the failure that `error` stands for. Never raises. Pure."""
+    if isinstance(error, TrainerError):
+        return Failure(outcome=error.outcome, reason=error.reason, message=str(error), exit_code=error.exit_code)
+    text = f"{type(error).__name__}: {error}".strip()
+    if is_peer_lost(error):
+        first = text.splitlines()[0]
+        return Failure(
+            outcome="Failed",
+            reason="PeerLost",
+            message=f"another rank went away while this one was talking to it ({first[:300]})",
+            exit_code=ExitCode.RETRYABLE,
+        )
+    reason = "GpuOutOfMemory" if type(error).__name__ == "OutOfMemoryError" else "Exception"
+    return Failure(
+        outcome="Failed",
+        reason=reason,
+        message=text[:1000],
+        exit_code=ExitCode.RETRYABLE,
+        traceback=traceback_tail(error),
+    )
+
+
+def is_peer_lost(error: BaseException) -> bool:
+    """True if `error` is what a collective raises when a peer has died or hung up."""
+    if type(error).__name__ in _PEER_LOST_TYPES:
+        return True
+    return isinstance(error, RuntimeError | ConnectionError) and _PEER_LOST.search(str(error)) is not None
+
+
+def traceback_tail(error: BaseException) -> str:
+    """Return the last lines of the traceback of `error`, the most useful ones."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(lines[-TRACEBACK_LINES_MAX:])

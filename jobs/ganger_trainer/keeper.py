@@ -1,0 +1,242 @@
+"""When the loop saves, what it saves, and how an attempt comes back to it.
+
+Steps decide by arithmetic on every rank; seconds are decided by rank 0's clock at an agreement. The state is
+everything that the next step depends on, so that a resumed run is the uninterrupted one, bit for bit, on the CPU at
+the same world size.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ganger.contract import ExitCode
+from ganger_trainer import randomness
+from ganger_trainer.checkpoint import layout, loader, ownership
+from ganger_trainer.checkpoint.exchange import Alone, Exchange, Shared
+from ganger_trainer.checkpoint.saver import Saver
+from ganger_trainer.checkpoint.writer import Verdict, Writer
+from ganger_trainer.environment import CheckpointPolicy, Worker
+from ganger_trainer.failures import TrainerError, UserError
+from ganger_trainer.ranks import Ranks
+from ganger_trainer.reports import Saved, Sender
+
+if TYPE_CHECKING:
+    from ganger_trainer.loop import Parts
+
+FAILURES_SAID: Final = 3  # log lines about a full disk before only the metric goes on counting
+
+
+class Keeper(Protocol):
+    """What the loop needs of checkpoints."""
+
+    def resume(self, parts: "Parts") -> int | None: ...  # noqa: D102
+    def due_at(self, step: int) -> bool: ...  # noqa: D102
+    def clock_due(self) -> bool: ...  # noqa: D102
+    def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
+    def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
+    def poll(self) -> None: ...  # noqa: D102
+
+
+class NoKeeper:
+    """The keeper of a job without checkpoints: an interrupted attempt begins again at step 0."""
+
+    def resume(self, parts: "Parts") -> int | None:
+        """Return None: there is nothing to resume from."""
+        return None
+
+    def due_at(self, step: int) -> bool:
+        """Return False."""
+        return False
+
+    def clock_due(self) -> bool:
+        """Return False."""
+        return False
+
+    def save(self, parts: "Parts", loss: Any) -> None:
+        """Do nothing."""
+
+    def save_last(self, parts: "Parts", loss: Any) -> None:
+        """Check the loss: a job must not end well on a NaN."""
+        finite_loss(loss, parts.step)
+
+    def poll(self) -> None:
+        """Do nothing."""
+
+
+class DirectoryKeeper:
+    """Keeps the checkpoints of one attempt in a directory that all ranks share."""
+
+    def __init__(
+        self, directory: Path, policy: CheckpointPolicy, owner: ownership.Owner, exchange: Exchange, ranks: Ranks,
+        sender: Sender, score: Callable[[], float | None], *, writable: bool,
+    ) -> None:  # fmt: skip
+        self._directory = directory
+        self._policy = policy
+        self._ranks = ranks
+        self._sender = sender
+        self._score = score
+        self._writable = writable
+        self._saved_at = time.monotonic()
+        self._failures = 0
+        writer = Writer(directory, owner, policy, exchange, rank=ranks.rank, world_size=ranks.world_size)
+        self._saver = Saver(
+            writer,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            pin=ranks.device.type == "cuda",
+            heard=self._heard,
+        )
+
+    def resume(self, parts: "Parts") -> int | None:
+        """Put the newest valid checkpoint into `parts` and return its step, None without one. A collective call."""
+        chosen = loader.choose(self._directory, self._policy, self._ranks, _say)
+        if chosen is None:
+            if self._ranks.is_first and self._writable:
+                layout.supersede(self._directory)
+            return None
+        checkpoint, found = chosen
+        loaded = loader.Loaded(found, checkpoint, self._ranks.rank)
+        loader.load_model(parts.model, loaded)
+        parts.optimizer.load_state_dict(loaded.parts["optimizer"])
+        for name, part in (("scheduler", parts.scheduler), ("scaler", parts.scaler)):
+            if part is not None and name in loaded.parts:
+                part.load_state_dict(loaded.parts[name])
+        if loaded.private and found.world_size == self._ranks.world_size:
+            randomness.restore(loaded.private)
+        self._saver.last_step = found.step
+        parts.step = found.step
+        return found.step
+
+    def due_at(self, step: int) -> bool:
+        """True if the policy counts steps and this is one to save at."""
+        return self._policy.every_steps is not None and step % self._policy.every_steps == 0
+
+    def clock_due(self) -> bool:
+        """True if the policy counts seconds and they are over."""
+        return (
+            self._policy.every_seconds is not None and time.monotonic() - self._saved_at >= self._policy.every_seconds
+        )
+
+    def save(self, parts: "Parts", loss: Any) -> None:
+        """Start a save and return when the state may change. Raises UserError (NonFiniteLoss), FencedError."""
+        self._saved_at = time.monotonic()
+        if not self._writable:
+            return
+        value = finite_loss(loss, parts.step)
+        state = {"model": parts.model.state_dict(), "optimizer": parts.optimizer.state_dict()}
+        if parts.scheduler is not None:
+            state["scheduler"] = parts.scheduler.state_dict()
+        if parts.scaler is not None:
+            state["scaler"] = parts.scaler.state_dict()
+        score = self._score()
+        self._saver.save(
+            parts.step,
+            state=state,
+            private=randomness.capture(),
+            samples=parts.order.samples_before(parts.step),
+            score=value if score is None else score,
+        )
+
+    def save_last(self, parts: "Parts", loss: Any) -> None:
+        """Commit the state of this very step and return when it is on the disk.
+
+        Raises TrainerError (RETRYABLE, CheckpointFailed) if the volume refuses: the work would be lost in silence.
+        """
+        finite_loss(loss, parts.step)
+        self._saver.finish()
+        if self._saver.last_step == parts.step or not self._writable:
+            return
+        self.save(parts, loss)
+        verdict = self._saver.finish()
+        if verdict is not None and verdict.reason:
+            raise TrainerError(
+                "CheckpointFailed",
+                f"the last checkpoint, of step {parts.step}, could not be written: {verdict.message}",
+            )
+
+    def poll(self) -> None:
+        """Look at the save in flight without waiting for it. Raises FencedError, UserError (NonFiniteLoss)."""
+        self._saver.poll()
+
+    def _heard(self, verdict: Verdict, seconds: float) -> None:
+        if not self._ranks.is_first:
+            return
+        self._sender.send(
+            Saved(
+                step=verdict.step, seconds=seconds, bytes=verdict.bytes, kept=verdict.kept, saved_at=verdict.saved_at,
+                reason=verdict.reason, message=verdict.message,
+            ),
+            surely=True,
+        )  # fmt: skip
+        if verdict.reason == "":
+            _say(
+                f"checkpoint {verdict.step} committed, {verdict.bytes / 1e6:.1f} MB in {seconds:.2f} s, "
+                f"{verdict.kept} kept"
+            )
+            return
+        self._failures += 1
+        if self._failures <= FAILURES_SAID:
+            _say(f"checkpoint {verdict.step} failed ({verdict.reason}): {verdict.message}; training goes on")
+
+
+def finite_loss(loss: Any, step: int) -> float | None:
+    """Return the value of `loss`, None for none. Raises UserError (USER_DATA, NonFiniteLoss). Waits for the device."""
+    if loss is None:
+        return None
+    value = float(loss.item())
+    if not math.isfinite(value):
+        raise UserError(
+            "NonFiniteLoss",
+            f"the loss of step {step} is {value}: lower lr, set clipNorm, use precision bf16 or fp32, or check the "
+            "data",
+            ExitCode.USER_DATA,
+        )
+    return value
+
+
+def open_keeper(worker: Worker, ranks: Ranks, sender: Sender, score: Callable[[], float | None]) -> Keeper:
+    """Return the keeper of this attempt, its directory owned, fenced and swept by rank 0. A collective call.
+
+    Raises UserError (BAD_CONFIG): CheckpointDirInUse, or CheckpointVolumeReadOnly if a checkpoint is required;
+    FencedError for an old attempt.
+    """
+    directory = worker.checkpoint_dir
+    if directory is None:
+        return NoKeeper()
+    owner = ownership.Owner(namespace=worker.namespace, job=worker.job, job_uid=worker.job_uid, attempt=worker.attempt)
+    writable, problem = True, None
+    if ranks.is_first:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            ownership.acquire(directory, owner)
+            layout.sweep(directory, worker.attempt)
+        except OSError as error:
+            writable, problem = False, _read_only(directory, error, worker.checkpoint)
+        except TrainerError as error:
+            problem = error
+    if not ranks.agree(problem is None):
+        raise problem or TrainerError(
+            "PeerLost", "rank 0 could not take the checkpoint directory; its message says why"
+        )
+    writable = ranks.agree(writable)
+    exchange: Exchange = Alone()
+    if ranks.world_size > 1:
+        exchange = Shared(rank=ranks.rank, world_size=ranks.world_size, attempt=worker.attempt)
+    return DirectoryKeeper(directory, worker.checkpoint, owner, exchange, ranks, sender, score, writable=writable)
+
+
+def _read_only(directory: Path, error: OSError, policy: CheckpointPolicy) -> TrainerError | None:
+    """Return the error that a volume which cannot be written is, or None (and a warning) if the job can do without."""
+    text = (
+        f"{directory} cannot be written ({error.strerror}): mount the volume read-write, for the user of this container"
+    )
+    if policy.resume == "Required" or not directory.is_dir():
+        return UserError("CheckpointVolumeReadOnly", text)
+    _say(f"warning: {text}; this job trains without checkpoints")
+    return None
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

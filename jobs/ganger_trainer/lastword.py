@@ -1,0 +1,74 @@
+"""The termination message: one JSON object that outlives the pod in its status.
+
+The kubelet cuts at 4096 bytes, which would leave broken JSON: so it is fitted here, traceback first, metrics next.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ganger.contract import TERMINATION_MESSAGE_BYTES_MAX
+from ganger_trainer.board import Board
+from ganger_trainer.verdict import Verdict
+
+MESSAGE_CHARACTERS_MAX: Final = 1000
+METRICS_MAX: Final = 16
+
+
+def compose(verdict: Verdict, board: Board) -> dict[str, Any]:
+    """Return the message of the contract for `verdict`, with the last things that `board` heard."""
+    message: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason}
+    if verdict.message:
+        message["message"] = verdict.message[:MESSAGE_CHARACTERS_MAX]
+    if verdict.rank is not None:
+        message |= {"rank": verdict.rank, "exitCode": verdict.rank_exit_code}
+    progress = board.progress_by_rank()
+    if progress:
+        last = progress[min(progress)]
+        for key, value in (
+            ("step", last.step), ("totalSteps", last.total_steps), ("epoch", last.epoch), ("loss", last.loss),
+        ):  # fmt: skip
+            if value is not None:
+                message[key] = value
+    if metrics := board.metrics():
+        message["metrics"] = dict(list(metrics.items())[:METRICS_MAX])
+    saved, _, _ = board.checkpoint()
+    if saved is not None:
+        message["checkpoint"] = {
+            "step": saved.step, "bytes": saved.bytes, "kept": saved.kept, "verified": True, "savedAt": saved.saved_at,
+        }  # fmt: skip
+    resumed = [report.resumed_from for report in board.training().values() if report.resumed_from is not None]
+    if resumed:
+        message["resumedFromStep"] = resumed[0]
+    if verdict.traceback:
+        message["traceback"] = verdict.traceback
+    return message
+
+
+def fit(message: dict[str, Any], limit: int = TERMINATION_MESSAGE_BYTES_MAX) -> bytes:
+    """Return `message` as JSON of at most `limit` bytes.
+
+    The traceback loses its first lines, then metrics go, then text.
+    """
+    message = dict(message)
+    while len(data := msgspec.json.encode(message)) > limit:
+        if trace := message.pop("traceback", ""):
+            lines = trace.splitlines()[1:] or [trace[len(trace) // 2 :]] if len(trace) > 1 else []
+            if lines:
+                message["traceback"] = "\n".join(lines)
+        elif "metrics" in message:
+            del message["metrics"]
+        else:
+            message["message"] = message.get("message", "")[: -max(1, (len(data) - limit) // 4)]
+    return data
+
+
+def write(path: Path | None, message: dict[str, Any]) -> None:
+    """Write `message` to the kubelet's file, if there is one. Never raises: the exit code still says the most."""
+    if path is None:
+        return
+    try:
+        path.write_bytes(fit(message))
+    except OSError as error:
+        print(f"warning: {path} cannot be written: {error.strerror}", flush=True)

@@ -1,0 +1,106 @@
+"""Start the workers of this pod through torchrun's own elastic agent.
+
+Workers are forked, so torch is imported once per pod and not once per process: the import is the largest part of a
+start. Forking is safe for CUDA because nothing here, the agent included, initialises it before. The agent runs on a
+thread: its signal handlers, which would kill workers in the middle of a checkpoint, then stay out. Must not be
+imported before the environment was checked: it imports torch.
+"""
+
+import logging
+import os
+import runpy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ganger_trainer import rendezvous, signals, worker
+from ganger_trainer.environment import Worker
+from ganger_trainer.reports import Ended, Sender, Started
+
+SHUTDOWN_SECONDS: Final = 5  # what is left of a gang after one rank failed; nothing in it can be saved
+
+
+def launch(spec: Worker) -> dict[int, tuple[int, int]]:
+    """Run all workers of this pod to their end.
+
+    Returns {} if all ended well, else for each failed local rank that the agent named: (global rank, exit code).
+    Raises what the rendezvous raises. Blocks.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SHUTDOWN_SECONDS)
+    # Ask the driver, not the CUDA runtime, whether there are GPUs: the runtime does not survive a fork.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    deadline = time.monotonic() + rendezvous.WAIT_SECONDS
+    port = spec.rendezvous_port or rendezvous.free_port()
+    host = spec.rendezvous_host
+    if spec.worker == 0:
+        host = "127.0.0.1"  # the store is in this process: no need to wait for our own name
+    else:
+        rendezvous.resolve(host, deadline)
+    config = LaunchConfig(
+        min_nodes=spec.workers,
+        max_nodes=spec.workers,
+        nproc_per_node=spec.processes,
+        run_id=f"{spec.job_uid}-{spec.attempt}",
+        role="trainer",
+        rdzv_backend="static",
+        rdzv_endpoint=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        rdzv_configs={"rank": spec.worker, "timeout": max(1, int(deadline - time.monotonic()))},
+        max_restarts=0,
+        monitor_interval=0.1,
+        start_method="fork",
+    )
+    entry, arguments = _entry(spec)
+    try:
+        elastic_launch(config, entry)(*arguments)
+    except ChildFailedError as error:
+        return {failure.local_rank: (rank, failure.exitcode) for rank, failure in error.failures.items()}
+    return {}
+
+
+def _entry(spec: Worker) -> tuple[Callable[..., Any] | str, tuple[Any, ...]]:
+    """Return what the agent runs: our loop, a Python script in a fork, or any other command as it is."""
+    if spec.script is None:
+        return worker.run, (spec,)
+    path = spec.script[0]
+    if path.endswith(".py") and os.environ.get("GANGER_SCRIPT_FRESH") != "1":
+        return run_script, (spec.script,)
+    command = (sys.executable, "-u", *spec.script) if path.endswith(".py") or path == "-m" else spec.script
+    return command[0], command[1:]
+
+
+def run_script(script: tuple[str, ...]) -> None:
+    """Run a Python script as `__main__` in this forked process, as `python script.py` would."""
+    signals.uninstall()  # a script that does not ask keeps Python's own behaviour
+    sender = Sender.from_environment()
+    rank = int(os.environ.get("RANK", "0"))
+    sender.send(Started(rank=rank, pid=os.getpid()), surely=True)
+    path = Path(script[0])
+    sys.argv = list(script)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if isinstance(leaving.code, str):
+            print(leaving.code, file=sys.stderr)
+        if code:
+            _ended(sender, rank, "Failed", "ProcessExited", f"the script exited with {code}", code)
+            sys.stdout.flush()
+            os._exit(code)
+    except BaseException as error:  # noqa: BLE001 - the last word of this process
+        worker.fail(error, rank, sender)
+    _ended(sender, rank, "Done", "Done", "", 0)
+    signals.uninstall()
+
+
+def _ended(sender: Sender, rank: int, outcome: str, reason: str, message: str, code: int) -> None:
+    sender.send(
+        Ended(rank=rank, outcome=outcome, reason=reason, message=message, exit_code=code, time=time.monotonic()),
+        surely=True,
+    )

@@ -1,0 +1,112 @@
+"""The training loop, on one screen: forward, loss, backward, update.
+
+Everything else (batches, checkpoints, agreement, metrics) is handed in and is called between steps. The loop asks the
+device for a value only when a line is logged.
+"""
+
+import contextlib
+from typing import Any
+
+import torch
+from msgspec import Struct
+
+from ganger_trainer.agreement import Agreement
+from ganger_trainer.batches import Order
+from ganger_trainer.config import TrainConfig
+from ganger_trainer.feed import Feed
+from ganger_trainer.keeper import Keeper
+from ganger_trainer.observer import Observer
+from ganger_trainer.pace import Pace
+from ganger_trainer.signals import stop_requested
+
+
+class Parts(Struct, kw_only=True):
+    """What one rank trains. `model` is the user's module, `module` the same inside DDP and torch.compile."""
+
+    config: TrainConfig
+    task: Any
+    model: Any
+    module: Any
+    optimizer: Any
+    scheduler: Any | None
+    scaler: Any | None
+    order: Order
+    feed: Feed
+    device: Any
+    total_steps: int
+    step: int = 0
+
+
+def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer) -> bool:
+    """Train from `parts.step` to `parts.total_steps`; return False if the ranks agreed to stop before.
+
+    The last step reached is checkpointed and committed when it returns. Raises UserError (USER_DATA, NonFiniteLoss).
+    """
+    config, task, module, optimizer = parts.config, parts.task, parts.module, parts.optimizer
+    scheduler, scaler, feed = parts.scheduler, parts.scaler, parts.feed
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    precision = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
+    autocast = torch.autocast(parts.device.type, precision) if precision else contextlib.nullcontext()
+    unsynced = getattr(module, "no_sync", contextlib.nullcontext)
+    pace = Pace(config.log_every_seconds)
+    loss = None
+    module.train()
+
+    while parts.step < parts.total_steps:
+        micros = feed.at(parts.step)
+        log = pace.fetched()
+
+        for micro in micros:
+            # Gradients of all ranks are averaged in the last backward only.
+            with contextlib.nullcontext() if micro is micros[-1] else unsynced():
+                with autocast:
+                    loss = task.loss(module, micro.batch)
+                scaled = loss if micro.weight == 1.0 else loss * micro.weight
+                (scaled if scaler is None else scaler.scale(scaled)).backward()
+
+        norm = _gradient_norm(parameters, config.clip_norm, optimizer, scaler) if log or config.clip_norm else None
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        if scheduler is not None:
+            scheduler.step()
+        optimizer.zero_grad(set_to_none=True)
+
+        parts.step += 1
+        step = parts.step
+        pace.stepped(feed.samples, feed.global_samples)
+        if log:
+            observer.log(parts, pace, loss, norm, micros[-1].batch)
+        if observer.evaluation_due(step):
+            observer.evaluate(parts)
+            pace.resumed()
+        if keeper.due_at(step) and step < parts.total_steps:
+            keeper.save(parts, loss)
+            pace.resumed()
+        if step == agreement.next_step and step < parts.total_steps:
+            decision = agreement.meet(
+                step, stop=stop_requested(), save=keeper.clock_due(), step_seconds=pace.step_seconds()
+            )
+            if decision.stop:
+                keeper.save_last(parts, loss)
+                observer.finished(parts, loss)
+                return False
+            if decision.save:
+                keeper.save(parts, loss)
+            keeper.poll()
+            pace.resumed()
+    observer.evaluate_last(parts)
+    keeper.save_last(parts, loss)
+    observer.finished(parts, loss)
+    return True
+
+
+def _gradient_norm(parameters: list[Any], limit: float | None, optimizer: Any, scaler: Any) -> Any:
+    """Return the L2 norm of all gradients as a tensor, and clip them to `limit` if there is one. No device sync."""
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if limit is not None:
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -1,0 +1,126 @@
+"""What people see of the loop: log lines, evaluations, and the reports behind /metrics.
+
+Called between steps, at the log interval and at evaluations only; these are the places where the device is waited for.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+
+from ganger_trainer.keeper import finite_loss
+from ganger_trainer.pace import Pace
+from ganger_trainer.ranks import Ranks
+from ganger_trainer.reports import Progress, Sender
+
+if TYPE_CHECKING:
+    from ganger_trainer.loop import Parts
+
+
+class Observer:
+    """Speaks for one rank; only rank 0 prints and evaluates. `metrics` holds the newest evaluation."""
+
+    def __init__(self, ranks: Ranks, sender: Sender, task: Any, *, evaluate_every: int) -> None:
+        self._ranks = ranks
+        self._sender = sender
+        self._task = task
+        self._evaluate_every = evaluate_every
+        self._evaluates = ranks.is_first and hasattr(task, "evaluate")
+        self._evaluated_at = -1
+        self.metrics: dict[str, float] = {}
+        self.last = Progress(rank=ranks.rank, step=0)
+
+    def log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
+        """Report this step, and print it on rank 0. Raises UserError (NonFiniteLoss). Waits for the device."""
+        value = finite_loss(loss, parts.step)
+        rate = pace.logged()
+        measured: dict[str, float] = {}
+        if self._ranks.is_first and hasattr(self._task, "metrics"):
+            measured = self._in_inference(parts, lambda: self._task.metrics(parts.model, batch))
+        on_gpu = parts.device.type == "cuda"
+        rate_of_learning = float(parts.optimizer.param_groups[0]["lr"])
+        self.last = Progress(
+            rank=self._ranks.rank,
+            step=parts.step,
+            total_steps=parts.total_steps,
+            epoch=parts.order.epoch(parts.step - 1),
+            loss=value,
+            learning_rate=rate_of_learning,
+            gradient_norm=_finite(float(norm)),
+            samples=pace.samples,
+            samples_per_second=rate,
+            step_seconds=pace.seconds,
+            step_counts=pace.counts,
+            data_wait_seconds=pace.data_wait,
+            gpu_bytes=torch.cuda.memory_allocated() if on_gpu else None,
+            gpu_bytes_max=torch.cuda.max_memory_allocated() if on_gpu else None,
+            metrics=measured,
+        )
+        self._sender.send(self.last)
+        if self._ranks.is_first:
+            more = "".join(f" {name} {number:.4g}" for name, number in measured.items())
+            print(
+                f"step {parts.step}/{parts.total_steps} epoch {self.last.epoch} loss {value:.4f} "
+                f"lr {rate_of_learning:.1e} samples/s {rate:.0f}{more}",
+                flush=True,
+            )
+
+    def evaluation_due(self, step: int) -> bool:
+        """True if the model is evaluated after `step` (on rank 0; the others run on to their next collective)."""
+        return self._evaluates and step % self._evaluate_every == 0
+
+    def evaluate(self, parts: "Parts") -> None:
+        """Run the task's evaluation; remember, report and print what it returned."""
+        self.metrics = self._in_inference(parts, lambda: self._task.evaluate(parts.model, parts.config))
+        self._evaluated_at = parts.step
+        words = " ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        print(f"evaluation at step {parts.step}: {words}", flush=True)
+
+    def evaluate_last(self, parts: "Parts") -> None:
+        """Evaluate the trained model unless this step was evaluated; print each metric on a line of its own."""
+        if self._evaluates and self._evaluated_at != parts.step:
+            self.evaluate(parts)
+        for name, value in self.metrics.items():
+            print(f"{name} {value:.4f}", flush=True)
+
+    def score(self) -> float | None:
+        """Return what `keep.best` compares, lower is better; None where the task measures nothing that can be
+        compared.
+        """
+        if not self.metrics:
+            return None
+        if hasattr(self._task, "score"):
+            return float(self._task.score(self.metrics))
+        return self.metrics.get("loss")
+
+    def finished(self, parts: "Parts", loss: Any) -> None:
+        """Report where the loop ended. Raises UserError (NonFiniteLoss). Waits for the device."""
+        value = finite_loss(loss, parts.step)
+        last = msgspec.structs.replace(
+            self.last,
+            step=parts.step,
+            total_steps=parts.total_steps,
+            epoch=parts.order.epoch(max(0, parts.step - 1)),
+            loss=self.last.loss if value is None else value,
+            metrics=self.metrics,
+        )
+        self._sender.send(last, surely=True)
+
+    def _in_inference(self, parts: "Parts", measure: Any) -> dict[str, float]:
+        parts.module.eval()
+        try:
+            with torch.inference_mode():
+                return _numbers(measure())
+        finally:
+            parts.module.train()
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return `values` as plain finite floats: JSON has no NaN, and a metric that is one is left out."""
+    return {str(name): float(value) for name, value in values.items() if math.isfinite(float(value))}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

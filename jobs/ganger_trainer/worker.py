@@ -1,0 +1,152 @@
+"""One training process: from the environment to an exit code.
+
+It runs in a process that torchrun's agent forked from the supervisor, with torch already imported and CUDA untouched.
+Every path out of here sends a last word; the exit code follows from it.
+"""
+
+import os
+import sys
+import time
+from typing import Any
+
+import torch
+
+from ganger.contract import ExitCode
+from ganger_trainer import config as configs
+from ganger_trainer import cpus, feed, loop, randomness, ranks, signals, task
+from ganger_trainer.agreement import Agreement
+from ganger_trainer.batches import Order
+from ganger_trainer.environment import Worker
+from ganger_trainer.failures import UserError, classify
+from ganger_trainer.keeper import open_keeper
+from ganger_trainer.observer import Observer
+from ganger_trainer.reports import Ended, Sender, Started, Training
+
+
+def run(worker: Worker) -> bool:
+    """Train one rank; return True when done, False when preempted. Any failure ends the process with its code."""
+    signals.install()
+    sender = Sender.from_environment()
+    rank = int(os.environ.get("RANK", "0"))
+    sender.send(Started(rank=rank, pid=os.getpid()), surely=True)
+    try:
+        done, metrics = _train(worker, sender)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last word of this process
+        fail(error, rank, sender)
+    outcome = "Done" if done else "Preempted"
+    code = ExitCode.DONE if done else ExitCode.PREEMPTED
+    sender.send(
+        Ended(
+            rank=rank,
+            outcome=outcome,
+            reason=outcome,
+            message="",
+            exit_code=code,
+            time=time.monotonic(),
+            metrics=metrics,
+        ),
+        surely=True,
+    )
+    signals.uninstall()
+    return done
+
+
+def fail(error: BaseException, rank: int, sender: Sender) -> None:
+    """Say what went wrong, once to people and once to the supervisor, and end the process."""
+    failure = classify(error)
+    if failure.traceback:
+        print(failure.traceback, file=sys.stderr, flush=True)
+    print(f"rank {rank}: {failure.reason}: {failure.message}", file=sys.stderr, flush=True)
+    sender.send(
+        Ended(
+            rank=rank, outcome=failure.outcome, reason=failure.reason, message=failure.message,
+            exit_code=failure.exit_code, time=time.monotonic(), traceback=failure.traceback,
+        ),
+        surely=True,
+    )  # fmt: skip
+    sys.stdout.flush()
+    # Not sys.exit: other threads may sit in a collective whose peer is gone, and would hold the interpreter back.
+    os._exit(failure.exit_code)
+
+
+def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
+    assert worker.task is not None
+    # Before the gang meets: every rank finds the same mistake by itself, in a second.
+    job = task.load(worker.task)
+    config = configs.decode(worker.config_json, task.config_class(job))
+    torch.set_num_threads(config.threads or max(1, cpus.usable() // worker.processes))
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    gang = ranks.join()
+    parts = _parts(job, config, gang)
+    every = config.evaluate_every_steps or parts.order.steps_per_epoch
+    observer = Observer(gang, sender, job, evaluate_every=every)
+    keeper = open_keeper(worker, gang, sender, observer.score)
+    resumed = keeper.resume(parts)
+    if gang.is_first and resumed is not None:
+        print(f"resumed from step {resumed} (attempt {worker.attempt}, {gang.world_size} processes)", flush=True)
+    sender.send(Training(rank=gang.rank, total_steps=parts.total_steps, resumed_from=resumed), surely=True)
+    done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
+    gang.leave()
+    return done, observer.metrics
+
+
+def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks) -> loop.Parts:
+    """Build what this rank trains, the same on every rank but for its share of the data and its generators."""
+    randomness.seed_all(config.seed)
+    data = _data(job, config)
+    order = Order(size=feed.size(data), batch_size=config.batch_size, seed=config.seed, world_size=gang.world_size)
+    model = job.model(config).to(gang.device)
+    optimizer = job.optimizer(model, config)
+    total = config.steps or (config.epochs or 1) * order.steps_per_epoch
+    scheduler = job.scheduler(optimizer, config, total) if hasattr(job, "scheduler") else None
+    scaler = torch.amp.GradScaler(gang.device.type) if config.precision == "fp16" else None
+    module = model
+    if gang.world_size > 1:
+        module = torch.nn.parallel.DistributedDataParallel(
+            model,
+            device_ids=[gang.device.index] if gang.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            # Without it DDP regroups gradients after the first step, and a resumed run of three or more ranks adds them in
+            # another order than the uninterrupted one.
+            find_unused_parameters=config.deterministic,
+        )
+    if config.compile:
+        module = torch.compile(module)
+    randomness.seed_all(
+        config.seed + 1 + gang.rank
+    )  # dropout differs between ranks, and does so the same way each time
+    return loop.Parts(
+        config=config,
+        task=job,
+        model=model,
+        module=module,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        scaler=scaler,
+        order=order,
+        feed=feed.Feed(
+            data,
+            order,
+            rank=gang.rank,
+            device=gang.device,
+            micro_batch=config.micro_batch,
+            data_workers=config.data_workers,
+        ),
+        device=gang.device,
+        total_steps=total,
+    )
+
+
+def _data(job: Any, config: configs.TrainConfig) -> Any:
+    try:
+        return job.data(config)
+    except OSError as error:
+        raise UserError(
+            "DataMissing",
+            f"data() could not read {error.filename or 'its input'} ({error.strerror or error}): check the path "
+            "and the "
+            "volumes of the job",
+            ExitCode.USER_INPUT_MISSING,
+        ) from error
