@@ -26,7 +26,9 @@ class CheckpointVolume(Part, frozen=True, kw_only=True):
         Annotated[
             Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"],
             Meta(
-                description="Access mode of that volume. Default: ReadWriteMany for several workers, else ReadWriteOnce."
+                description="Access mode of that volume. Default: ReadWriteMany for several workers, else "
+                "ReadWriteOnce. "
+                "ReadWriteOnce also serves several workers on one node."
             ),
         ]
         | None
@@ -112,7 +114,8 @@ class FailureRule(Part, frozen=True, kw_only=True):
     action: Annotated[
         Literal["Count", "Ignore", "FailJob", "ExcludeNode"],
         Meta(
-            description="Count spends a restart, Ignore restarts for free, FailJob ends the job, ExcludeNode avoids the node."
+            description="Count spends a restart, Ignore restarts for free, FailJob ends the job, "
+            "ExcludeNode avoids the node."
         ),
     ]
 
@@ -121,11 +124,8 @@ class Hang(Part, frozen=True, kw_only=True):
     """When silence is a hang."""
 
     timeout_seconds: Annotated[
-        int | Literal["auto"],
-        Meta(
-            description="Seconds without progress, or auto.",
-            extra_json_schema={"x-kubernetes-int-or-string": True, "pattern": "^(auto|[0-9]+)$"},
-        ),
+        Annotated[int, Meta(ge=1, le=SECONDS_MAX)] | Literal["auto"],
+        Meta(description="Seconds without progress, or auto.", examples=[600]),
     ] = "auto"
 
 

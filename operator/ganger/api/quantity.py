@@ -1,15 +1,15 @@
 """Kubernetes quantities as exact numbers.
 
 Grammar: number, then a binary suffix (Ki .. Ei), a decimal one (n u m k M G T P E) or an exponent (1e3).
-Source: apimachinery `resource.Quantity`.
+No sign: nothing in a job can be reserved in a negative amount. Source: apimachinery `resource.Quantity`.
 """
 
 import re
 from decimal import Decimal
 from fractions import Fraction
 
-QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
-_PARTS = re.compile(r"^([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))((?:[KMGTPE]i)|[numkMGTPE]|(?:[eE][+-]?[0-9]{1,3}))?$")
+QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
+_PARTS = re.compile(r"^((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))((?:[KMGTPE]i)|[numkMGTPE]|(?:[eE][+-]?[0-9]{1,3}))?\Z")
 _SUFFIX = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),

@@ -11,7 +11,7 @@ Phase = Literal["Pending", "Starting", "Running", "Restarting", "Suspended", "Co
 
 
 class Said(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """Base of every status value: unknown fields of a newer controller are kept out of the way, absent ones stay absent."""
+    """Base of every status value: unknown fields of a newer controller are ignored, absent ones stay absent."""
 
 
 class NamedNumber(Said, frozen=True, kw_only=True):
@@ -27,7 +27,8 @@ class Progress(Said, frozen=True, kw_only=True):
     step: Annotated[int, Meta(description="Optimizer steps done.", ge=0)] | None = None
     total_steps: Annotated[int, Meta(description="Steps in all.", ge=0)] | None = None
     percent: (
-        Annotated[str, Meta(description="Steps done in per cent, as people read it: 45%.", pattern=r"^[0-9]{1,3}%$")] | None
+        Annotated[str, Meta(description="Steps done in per cent, as people read it: 45%.", pattern=r"^[0-9]{1,3}%$")]
+        | None
     ) = None
     epoch: Annotated[int, Meta(description="Epoch, from 0.", ge=0)] | None = None
     loss: (

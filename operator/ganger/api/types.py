@@ -13,6 +13,9 @@ from ganger.api.observed import Metadata
 from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailurePolicy
 from ganger.api.status import TrainingJobStatus
 from ganger.api.workload import (
+    IMAGE,
+    LABEL_VALUE,
+    AutoOrQuantity,
     Code,
     EnvFrom,
     EnvVar,
@@ -20,7 +23,6 @@ from ganger.api.workload import (
     LocalName,
     ObjectName,
     Part,
-    Quantity,
     Resources,
     Toleration,
     Volume,
@@ -28,7 +30,6 @@ from ganger.api.workload import (
 )
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
-IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
 TASK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -40,7 +41,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
             str,
             Meta(
                 description="Image of the workers. Default: the operator's configuration.",
-                pattern=IMAGE_PATTERN,
+                pattern=IMAGE,
                 min_length=1,
                 max_length=512,
                 examples=["pytorch-cuda:v2.15"],
@@ -87,31 +88,23 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     config: Annotated[
         FreeForm,
         Meta(
-            description="Settings of the task, checked against the task's own config class. Changes hold from the next attempt.",
+            description="Settings of the task, checked against its config class. Changes hold from the next attempt.",
             examples=[{"epochs": 20, "lr": 1.0e-3, "batchSize": 256}],
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     code: (
         Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")] | None
     ) = None
     workers: Annotated[int, Meta(description="Pods in the gang.", ge=1, le=4096, examples=[2])] = 1
     elastic: Annotated[Elastic, Meta(description="Bounds within which the gang may be resized.")] | None = None
     processes_per_worker: Annotated[
-        int | Literal["auto"],
-        Meta(
-            description="Training processes in each pod, at most 64. auto: one for each GPU, else one.",
-            examples=["auto"],
-            extra_json_schema={"x-kubernetes-int-or-string": True, "pattern": "^(auto|[1-9]|[1-5][0-9]|6[0-4])$"},
-        ),
+        Annotated[int, Meta(ge=1, le=64)] | Literal["auto"],
+        Meta(description="Training processes in each pod. auto: one for each GPU, else one.", examples=["auto"]),
     ] = "auto"
     resources: Annotated[Resources, Meta(description="CPU, memory and devices of one worker.")] = Resources()
     shared_memory: Annotated[
-        Quantity | Literal["auto"],
-        Meta(
-            description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.",
-            examples=["8Gi"],
-            extra_json_schema={"x-kubernetes-int-or-string": True},
-        ),
+        AutoOrQuantity,
+        Meta(description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.", examples=["8Gi"]),
     ] = "auto"
     env: Annotated[tuple[EnvVar, ...], Meta(description="Environment of every worker.", max_length=128)] = ()
     env_from: Annotated[
@@ -120,12 +113,12 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     volumes: Annotated[tuple[Volume, ...], Meta(description="Volumes of every worker.", max_length=32)] = ()
     volume_mounts: Annotated[tuple[VolumeMount, ...], Meta(description="Where the volumes appear.", max_length=64)] = ()
     node_selector: Annotated[
-        dict[str, Annotated[str, Meta(max_length=63)]],
+        dict[str, Annotated[str, Meta(pattern=LABEL_VALUE, max_length=63)]],
         Meta(description="Labels that a node must carry.", max_length=32, examples=[{"gpu": "h100"}]),
-    ] = {}
+    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     affinity: Annotated[
         FreeForm, Meta(description="Pod affinity as in a pod. Changes hold from the next attempt.")
-    ] = {}
+    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     tolerations: Annotated[
         tuple[Toleration, ...], Meta(description="Taints that the workers bear.", max_length=32)
     ] = ()
@@ -151,7 +144,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     failure_policy: Annotated[FailurePolicy, Meta(description="What failures do.")] = FailurePolicy()
     live_config: Annotated[
         FreeForm, Meta(description="Settings that change while the job runs.", examples=[{"lr": 5.0e-4}])
-    ] = {}
+    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     export: Annotated[tuple[Export, ...], Meta(description="Model files made at completion.", max_length=8)] = ()
     suspend: Annotated[bool, Meta(description="true stops the gang after a checkpoint; false lets it go on.")] = False
     active_deadline_seconds: (
@@ -188,8 +181,10 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Controller of the job, as domain/path. Another value than ganger.dev/ganger is left alone.",
+                description="Controller of the job, as domain/path. Any other than ganger.dev/ganger is left alone.",
+                pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9][-A-Za-z0-9_./]*$",
                 max_length=63,
+                examples=["ganger.dev/ganger"],
             ),
         ]
         | None

@@ -1,7 +1,7 @@
 """Parts of a job that shape its pods: environment, volumes, resources, code, placement.
 
-There is deliberately no raw pod template: every field here is safe under the Pod Security level `restricted`, so host paths,
-host namespaces, privileges and foreign namespaces are unknown fields, refused by the API server by name.
+There is deliberately no raw pod template: every field here is safe under the Pod Security level `restricted`, so host
+paths, host namespaces, privileges and foreign namespaces are unknown fields, refused by the API server by name.
 Bounds keep the CEL rules of `rules` within the API server's cost budget.
 """
 
@@ -11,18 +11,24 @@ from msgspec import Meta, Struct
 
 from ganger.api.quantity import QUANTITY_PATTERN
 
+IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_KEY = r"^([A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?)$"
 
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+# What the kubelet can resolve in a pod; anything else would leave the container unstarted.
+FIELD_PATH = (
+    r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[-A-Za-z0-9_./]+'\]"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
+)
+
 Quantity = Annotated[
-    int | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
-    Meta(
-        description="A Kubernetes quantity: 4, 500m, 16Gi.",
-        examples=["16Gi"],
-        extra_json_schema={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 32},
-    ),
+    Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
+    Meta(description="A Kubernetes quantity: 4, 500m, 16Gi.", examples=["16Gi"]),
 ]
+# One string type, not a union with a literal: msgspec tries the pattern first and would refuse the word.
+AutoOrQuantity = Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=f"^auto$|{QUANTITY_PATTERN}", max_length=32)]
 ObjectName = Annotated[str, Meta(pattern=DNS_SUBDOMAIN, min_length=1, max_length=253)]
 FreeForm = Annotated[dict[str, Any], Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True})]
 
@@ -35,7 +41,9 @@ class KeyRef(Part, frozen=True, kw_only=True):
     """One key of a Secret or ConfigMap in the job's own namespace."""
 
     name: Annotated[ObjectName, Meta(description="Name of the Secret or ConfigMap.", examples=["tokens"])]
-    key: Annotated[str, Meta(description="Key within it.", min_length=1, max_length=253, examples=["hf-token"])]
+    key: Annotated[
+        str, Meta(description="Key within it.", pattern=r"^[-._A-Za-z0-9]+$", max_length=253, examples=["hf-token"])
+    ]
     optional: Annotated[bool, Meta(description="Whether the pod starts without it.")] = False
 
 
@@ -43,7 +51,7 @@ class FieldRef(Part, frozen=True, kw_only=True):
     """A field of the pod itself."""
 
     field_path: Annotated[
-        str, Meta(description="Path of the field.", min_length=1, max_length=253, examples=["status.hostIP"])
+        str, Meta(description="Path of the field.", pattern=FIELD_PATH, max_length=253, examples=["status.hostIP"])
     ]
 
 
@@ -84,7 +92,10 @@ class EnvFromRef(Part, frozen=True, kw_only=True):
 class EnvFrom(Part, frozen=True, kw_only=True):
     """All keys of one Secret or ConfigMap as variables. Exactly one is set."""
 
-    prefix: Annotated[str, Meta(description="Put before every name.", max_length=64)] | None = None
+    prefix: (
+        Annotated[str, Meta(description="Put before every name.", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+        | None
+    ) = None
     secret_ref: Annotated[EnvFromRef, Meta(description="A Secret.")] | None = None
     config_map_ref: Annotated[EnvFromRef, Meta(description="A ConfigMap.")] | None = None
 
@@ -131,7 +142,8 @@ class ImageVolume(Part, frozen=True, kw_only=True):
     """The files of an OCI image, read-only."""
 
     reference: Annotated[
-        str, Meta(description="Image reference.", min_length=1, max_length=512, examples=["registry.local/data:v1"])
+        str,
+        Meta(description="Image reference.", pattern=IMAGE, max_length=512, examples=["registry.local/data:v1"]),
     ]
     pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], Meta(description="When it is pulled.")] = (
         "IfNotPresent"
@@ -166,14 +178,17 @@ class VolumeMount(Part, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(description="Name of the volume.", pattern=DNS_LABEL, min_length=1, max_length=63)]
     mount_path: Annotated[
-        str, Meta(description="Absolute path.", pattern=r"^/[^:\n]+$", min_length=2, max_length=512, examples=["/data"])
+        str, Meta(description="Absolute path.", pattern=r"^(/[^/:\n]+)+$", max_length=512, examples=["/data"])
     ]
-    sub_path: Annotated[str, Meta(description="Path inside the volume, without '..'.", max_length=512)] | None = None
+    sub_path: (
+        Annotated[str, Meta(description="Path inside the volume, relative.", pattern=r"^[^/\n][^\n]*$", max_length=512)]
+        | None
+    ) = None
     read_only: Annotated[bool, Meta(description="Mount it read-only.")] = False
 
 
 class Code(Part, frozen=True, kw_only=True):
-    """Where the user's code comes from when it is not in the image. Mounted at /code and put on PYTHONPATH; one is set."""
+    """Where the user's code comes from when it is not in the image. Mounted at /code, on PYTHONPATH; one is set."""
 
     config_map: Annotated[ObjectVolume, Meta(description="A ConfigMap: one file for each key.")] | None = None
     image: Annotated[ImageVolume, Meta(description="An OCI image.")] | None = None

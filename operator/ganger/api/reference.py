@@ -1,0 +1,119 @@
+"""The reference of TrainingJob as Markdown, made from the same schema as the CRD. Written by `make generate`."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ganger.api import freeze
+from ganger.api.crd import COLUMNS, CRD_NAME, SELECTABLE, schema
+from ganger.api.rules import RULES, Rule
+from ganger.api.types import TrainingJob, TrainingJobSpec
+from ganger.contract import API_GROUP, API_VERSION, KIND, SHORT_NAMES
+
+_HEAD = f"""# {KIND} ({API_GROUP}/{API_VERSION})
+
+Generated from `operator/ganger/api` by `make generate`; edit the types there, not this file.
+
+`kubectl explain tj.spec --recursive` shows the same, for the version that your cluster serves.
+Short names: {", ".join(f"`{name}`" for name in SHORT_NAMES)}. The definition is `{CRD_NAME}`,
+in `charts/ganger/files/trainingjobs.yaml`.
+"""
+
+
+def _type(node: dict[str, Any]) -> str:
+    if node.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    if "enum" in node:
+        return " \\| ".join(f"`{word}`" if word else '`""`' for word in node["enum"])
+    if node["type"] == "array":
+        return f"list of {_type(node['items'])}"
+    if node["type"] == "object" and "additionalProperties" in node:
+        return f"map to {_type(node['additionalProperties'])}"
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        return "free-form object"
+    return str(node.get("format", node["type"]))
+
+
+def _bounds(node: dict[str, Any]) -> str:
+    """The bounds as people say them; a pattern is left to the CRD, its description says it in words."""
+    low, high = node.get("minimum"), node.get("maximum")
+    facts = []
+    if low is not None and high is not None:
+        facts.append(f"{low}..{high}")
+    elif low is not None:
+        facts.append(f">= {low}")
+    for word, unit in (("maxLength", "characters"), ("maxItems", "items"), ("maxProperties", "entries")):
+        if word in node:
+            facts.append(f"<= {node[word]} {unit}")
+    return ", ".join(facts)
+
+
+def _below(node: dict[str, Any]) -> dict[str, Any] | None:
+    """The object whose fields deserve a table of their own, if there is one below."""
+    while node.get("type") == "array":
+        node = node["items"]
+    return node if "properties" in node else None
+
+
+def _row(name: str, node: dict[str, Any], required: bool) -> str:
+    default = "required" if required else f"`{json.dumps(node['default'])}`" if "default" in node else ""
+    text = re.sub(r" ?Example: (\S.*?)(?= Example: |$)", r" Example: `\1`.", node["description"])
+    text = text.replace("|", "\\|").strip()
+    return f"| `{name}` | {_type(node)} | {default} | {_bounds(node)} | {text} |"
+
+
+def _tables(path: str, node: dict[str, Any]) -> Iterator[str]:
+    yield f"\n## `{path}`\n"
+    yield node["description"] + "\n"
+    yield "| field | type | default | bounds | meaning |"
+    yield "|---|---|---|---|---|"
+    for name, one in node["properties"].items():
+        yield _row(name, one, name in node.get("required", ()))
+    for name, one in node["properties"].items():
+        below = _below(one)
+        if below is not None:
+            yield from _tables(f"{path}.{name}" + ("[]" if one.get("type") == "array" else ""), below)
+
+
+def _blamed(rule: Rule) -> str:
+    if rule.on is TrainingJob:
+        return rule.path.lstrip(".")
+    if rule.on is TrainingJobSpec:
+        return f"spec{rule.path}"
+    return f"{rule.on.__name__}{rule.path}"
+
+
+def _rules() -> Iterator[str]:
+    yield "\n## Rules\n"
+    yield "Checked by the API server when a job is created or changed, and by `ganger validate` without a cluster.\n"
+    yield "| field | rule | checked by |"
+    yield "|---|---|---|"
+    for rule in RULES:
+        text = f"{rule.message}; {rule.remedy}" if rule.remedy else rule.message
+        where = "API server, CLI" if rule.cel else "CLI, controller"
+        yield f"| `{_blamed(rule)}` | {text.replace('|', chr(92) + '|')} | {where} |"
+    yield "\n## Changing a job\n"
+    free = ", ".join(f"`{field}`" for field in TrainingJobSpec.__struct_encode_fields__ if field in freeze.FREE)
+    yield f"These fields of `spec` may change at any time: {free}; with `elastic` also `workers`."
+    yield f"Every other one is frozen while the job is not suspended: {freeze.REMEDY}."
+
+
+def _columns() -> Iterator[str]:
+    yield "\n## Columns of `kubectl get tj`\n"
+    yield "| column | from | shown |"
+    yield "|---|---|---|"
+    for name, _, path, wide in COLUMNS:
+        yield f"| {name.upper()} | `{path.lstrip('.')}` | {'`-o wide`' if wide else 'always'} |"
+    yield "\nField selectors: " + ", ".join(f"`{path.lstrip('.')}`" for path in SELECTABLE) + "."
+
+
+def markdown() -> str:
+    """Return the whole reference page."""
+    properties = schema()["properties"]
+    lines = [_HEAD.rstrip()]
+    lines += _tables("spec", properties["spec"])
+    lines += _rules()
+    lines += _tables("status", properties["status"])
+    lines += _columns()
+    return "\n".join(lines) + "\n"

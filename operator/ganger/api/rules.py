@@ -1,0 +1,373 @@
+"""What a type cannot say: one table, read by the API server as CEL and by the CLI as Python.
+
+Each row holds both forms of one rule, so that a manifest which `ganger validate` accepts is not refused at
+`kubectl apply`. Tests run every bad manifest through both. Bounds on the lists keep the CEL within the API server's
+cost budget.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from ganger.api import quantity
+from ganger.api.policy import (
+    Backoff,
+    Checkpoint,
+    CheckpointVolume,
+    Elastic,
+    Export,
+    FailureRule,
+)
+from ganger.api.types import TrainingJob, TrainingJobSpec
+from ganger.api.workload import (
+    Code,
+    EnvFrom,
+    EnvSource,
+    EnvVar,
+    EphemeralVolume,
+    Resources,
+    Toleration,
+    Volume,
+    VolumeMount,
+)
+from ganger.contract import (
+    API_GROUP,
+    CHECKPOINT_MOUNT,
+    CODE_MOUNT,
+    ENV_NAMES_RESERVED,
+    ENV_PREFIXES_RESERVED,
+)
+
+JOB_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"  # 40 characters: the names of pods and hosts append to it
+RESOURCE_NAME = r"^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|[^/]+/[^/]+)$"
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+CONFIG_KEY = r"^[A-Za-z_][A-Za-z0-9_]*$"
+RESERVED_MOUNTS = r"^(/checkpoints|/dev|/proc|/sys)(/|$)"
+VOLUME_PREFIX = "ganger-"
+_UP = r"(^|/)\.\.(/|$)"
+
+Reason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One rule on one kind of value.
+
+    on: the Struct it speaks of. message: what must hold, with the field and the allowed values. remedy: what to do.
+    path: the field to blame, relative to the Struct, "" for the value itself. holds: the rule in Python.
+    cel: the rule for the API server, "" where CEL cannot see the fields; then `ganger validate` and the controller
+    check it.
+    """
+
+    on: type[Struct]
+    message: str
+    holds: Callable[[Any], bool]
+    cel: str = ""
+    path: str = ""
+    remedy: str = ""
+    reason: Reason = "FieldValueInvalid"
+
+
+def rule_block(rule: Rule) -> dict[str, str]:
+    """Return the rule as an entry of x-kubernetes-validations."""
+    message = f"{rule.message}; {rule.remedy}" if rule.remedy else rule.message
+    block = {"rule": rule.cel, "message": message, "reason": rule.reason}
+    if rule.path:
+        block["fieldPath"] = rule.path
+    return block
+
+
+def attribute(cls: type[Struct], field: str) -> str:
+    """Return the Python name of a field of the wire."""
+    return cls.__struct_fields__[cls.__struct_encode_fields__.index(field)]
+
+
+def _one_of(cls: type[Struct], *fields: str) -> Rule:
+    attributes = [attribute(cls, field) for field in fields]
+    listed = ", ".join(fields[:-1]) + f" and {fields[-1]}"
+    return Rule(
+        on=cls,
+        cel="[" + ", ".join(f"has(self.{field})" for field in fields) + "].exists_one(is_set, is_set)",
+        holds=lambda value: sum(getattr(value, name) is not None for name in attributes) == 1,
+        message=f"exactly one of {listed} must be set",
+    )
+
+
+def _path_stays_inside(cls: type[Struct], field: str) -> Rule:
+    name = attribute(cls, field)
+    return Rule(
+        on=cls,
+        path=f".{field}",
+        cel=f"!has(self.{field}) || !self.{field}.matches(r'{_UP}')",
+        holds=lambda value: re.search(_UP, getattr(value, name) or "") is None,
+        message=f"{field} must not contain '..'",
+    )
+
+
+def _positive_size(cls: type[Struct]) -> Rule:
+    return Rule(
+        on=cls,
+        path=".size",
+        cel="!has(self.size) || quantity(string(self.size)).isGreaterThan(quantity('0'))",
+        holds=lambda value: getattr(value, "size", None) is None or quantity.parse(value.size) > 0,
+        message="size must be greater than 0",
+    )
+
+
+def _keys_match(field: str, pattern: str) -> Callable[[Any], bool]:
+    return lambda value: all(re.search(pattern, key) for key in getattr(value, field))
+
+
+def _only_with_size(field: str) -> Callable[[Any], bool]:
+    name = attribute(CheckpointVolume, field)
+    return lambda volume: getattr(volume, name) is None or volume.size is not None
+
+
+def _requests_within_limits(resources: Resources) -> bool:
+    return all(
+        name not in resources.limits or quantity.parse(amount) <= quantity.parse(resources.limits[name])
+        for name, amount in resources.requests.items()
+    )
+
+
+def _devices_reserved_as_limited(resources: Resources) -> bool:
+    return all(
+        name in resources.limits and str(amount) == str(resources.limits[name])
+        for name, amount in resources.requests.items()
+        if "/" in name
+    )
+
+
+def _devices_whole(resources: Resources) -> bool:
+    return all(str(amount).isdecimal() for name, amount in resources.limits.items() if "/" in name)
+
+
+_ENV_RESERVED_CEL = "!(self.name in [{}])".format(", ".join(f"'{name}'" for name in ENV_NAMES_RESERVED)) + "".join(
+    f" && !self.name.startsWith('{prefix}')" for prefix in ENV_PREFIXES_RESERVED
+)
+
+_OF_THE_JOB = (
+    Rule(
+        on=TrainingJob,
+        path=".metadata.name",
+        cel=f"self.metadata.name.matches(r'{JOB_NAME}')",
+        holds=lambda job: not job.metadata.name or re.search(JOB_NAME, job.metadata.name) is not None,
+        message="metadata.name must be at most 40 characters of a-z, 0-9 and '-', start with a letter and end with a "
+        "letter or digit",
+        remedy="the hostnames of the pods derive from it",
+    ),
+    Rule(
+        on=TrainingJob,
+        path=".metadata.labels",
+        holds=lambda job: not any(key.startswith(f"{API_GROUP}/") for key in job.metadata.labels),
+        message=f"labels under {API_GROUP}/ are reserved",
+        remedy="use a prefix of your own",
+        reason="FieldValueForbidden",
+    ),
+    _one_of(TrainingJobSpec, "task", "script", "command"),
+    Rule(
+        on=TrainingJobSpec,
+        path=".workers",
+        cel="!has(self.elastic) || "
+        "(self.elastic.minWorkers <= self.workers && self.workers <= self.elastic.maxWorkers)",
+        holds=lambda spec: spec.elastic is None or spec.elastic.min_workers <= spec.workers <= spec.elastic.max_workers,
+        message="workers must be within elastic.minWorkers..elastic.maxWorkers",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".volumeMounts",
+        cel="!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
+        "self.volumes.exists(volume, volume.name == mount.name))",
+        holds=lambda spec: {mount.name for mount in spec.volume_mounts} <= {volume.name for volume in spec.volumes},
+        message="every name in volumeMounts must be the name of a volume in volumes",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".volumeMounts",
+        cel="!has(self.code) || !has(self.volumeMounts) || "
+        f"self.volumeMounts.all(mount, mount.mountPath != '{CODE_MOUNT}' && "
+        f"!mount.mountPath.startsWith('{CODE_MOUNT}/'))",
+        holds=lambda spec: (
+            spec.code is None or not any(f"{m.mount_path}/".startswith(f"{CODE_MOUNT}/") for m in spec.volume_mounts)
+        ),
+        message=f"mountPath {CODE_MOUNT} is reserved when code is set",
+        reason="FieldValueForbidden",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".checkpoint.volume.accessMode",
+        cel="self.workers == 1 || !has(self.checkpoint) || !has(self.checkpoint.volume.accessMode) || "
+        "self.checkpoint.volume.accessMode != 'ReadWriteOncePod'",
+        holds=lambda spec: (
+            spec.workers == 1 or spec.checkpoint is None or spec.checkpoint.volume.access_mode != "ReadWriteOncePod"
+        ),
+        message="accessMode ReadWriteOncePod serves one pod: with several workers use ReadWriteMany or ReadWriteOnce",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".nodeSelector",
+        cel=f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.matches(r'{LABEL_KEY}'))",
+        holds=lambda spec: all(re.search(LABEL_KEY, key) for key in spec.node_selector),
+        message="every key of nodeSelector must be a label key such as topology.kubernetes.io/zone",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".config",
+        holds=lambda spec: all(re.search(CONFIG_KEY, key) for key in spec.config),
+        message="every key of config must be a name of letters, digits and '_'",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".liveConfig",
+        holds=lambda spec: all(re.search(CONFIG_KEY, key) for key in spec.live_config),
+        message="every key of liveConfig must be a name of letters, digits and '_'",
+    ),
+    Rule(
+        on=Elastic,
+        path=".minWorkers",
+        cel="self.minWorkers <= self.maxWorkers",
+        holds=lambda elastic: elastic.min_workers <= elastic.max_workers,
+        message="minWorkers must be at most maxWorkers",
+    ),
+)
+
+_OF_THE_PODS = (
+    _one_of(EnvVar, "value", "valueFrom"),
+    Rule(
+        on=EnvVar,
+        path=".name",
+        cel=_ENV_RESERVED_CEL,
+        holds=lambda env: env.name not in ENV_NAMES_RESERVED and not env.name.startswith(ENV_PREFIXES_RESERVED),
+        message="name is reserved: Ganger sets "
+        + ", ".join((*ENV_NAMES_RESERVED, *(f"{prefix}*" for prefix in ENV_PREFIXES_RESERVED))),
+        reason="FieldValueForbidden",
+    ),
+    _one_of(EnvSource, "secretKeyRef", "configMapKeyRef", "fieldRef"),
+    _one_of(EnvFrom, "secretRef", "configMapRef"),
+    _one_of(Code, "configMap", "image", "claim"),
+    _one_of(Volume, "claim", "configMap", "secret", "emptyDir", "image", "ephemeral"),
+    Rule(
+        on=Volume,
+        path=".name",
+        cel=f"!self.name.startsWith('{VOLUME_PREFIX}')",
+        holds=lambda volume: not volume.name.startswith(VOLUME_PREFIX),
+        message=f"name must not start with {VOLUME_PREFIX}: these volumes are Ganger's own",
+        reason="FieldValueForbidden",
+    ),
+    _positive_size(EphemeralVolume),
+    Rule(
+        on=VolumeMount,
+        path=".mountPath",
+        cel=f"!self.mountPath.matches(r'{RESERVED_MOUNTS}') && self.mountPath != '/tmp'",
+        holds=lambda mount: re.search(RESERVED_MOUNTS, mount.mount_path) is None and mount.mount_path != "/tmp",  # noqa: S108
+        message=f"mountPath must not be {CHECKPOINT_MOUNT}, /dev, /proc, /sys or below them, nor /tmp: these are "
+        "Ganger's or the kernel's",
+        reason="FieldValueForbidden",
+    ),
+    _path_stays_inside(VolumeMount, "mountPath"),
+    _path_stays_inside(VolumeMount, "subPath"),
+    Rule(
+        on=Toleration,
+        path=".key",
+        cel="has(self.key) || self.operator == 'Exists'",
+        holds=lambda toleration: toleration.key is not None or toleration.operator == "Exists",
+        message="key is required unless operator is Exists",
+        reason="FieldValueRequired",
+    ),
+    Rule(
+        on=Toleration,
+        path=".value",
+        cel="!has(self.value) || self.operator == 'Equal'",
+        holds=lambda toleration: toleration.value is None or toleration.operator == "Equal",
+        message="value must be absent when operator is Exists",
+    ),
+    Rule(
+        on=Toleration,
+        path=".tolerationSeconds",
+        cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        holds=lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
+        message="tolerationSeconds needs effect NoExecute",
+    ),
+)
+
+_OF_RESOURCES = (
+    *(
+        Rule(
+            on=Resources,
+            path=f".{field}",
+            cel=f"!has(self.{field}) || self.{field}.all(name, name.matches(r'{RESOURCE_NAME}'))",
+            holds=_keys_match(field, RESOURCE_NAME),
+            message=f"every key of {field} must be cpu, memory, ephemeral-storage, hugepages-* or a device with its "
+            "domain, such as nvidia.com/gpu",
+        )
+        for field in ("requests", "limits")
+    ),
+    Rule(
+        on=Resources,
+        path=".requests",
+        cel="!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+        "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+        holds=_requests_within_limits,
+        message="requests must be at most limits, for each resource",
+    ),
+    Rule(
+        on=Resources,
+        path=".limits",
+        cel="!has(self.limits) || self.limits.all(name, !name.contains('/') || "
+        "string(self.limits[name]).matches(r'^[0-9]+$'))",
+        holds=_devices_whole,
+        message="devices such as nvidia.com/gpu must be whole numbers in limits",
+    ),
+    Rule(
+        on=Resources,
+        path=".requests",
+        cel="!has(self.requests) || self.requests.all(name, !name.contains('/') || "
+        "(has(self.limits) && name in self.limits && string(self.requests[name]) == string(self.limits[name])))",
+        holds=_devices_reserved_as_limited,
+        message="devices such as nvidia.com/gpu must have the same number in requests as in limits",
+        remedy="leave them out of requests",
+    ),
+)
+
+_OF_POLICIES = (
+    _one_of(Checkpoint, "everySteps", "everySeconds"),
+    _one_of(CheckpointVolume, "size", "claimName"),
+    _positive_size(CheckpointVolume),
+    Rule(
+        on=CheckpointVolume,
+        path=".path",
+        cel="!has(self.path) || has(self.claimName)",
+        holds=lambda volume: volume.path is None or volume.claim_name is not None,
+        message="path needs claimName: a volume made for the job is the job's alone",
+    ),
+    _path_stays_inside(CheckpointVolume, "path"),
+    *(
+        Rule(
+            on=CheckpointVolume,
+            path=f".{field}",
+            cel=f"!has(self.{field}) || has(self.size)",
+            holds=_only_with_size(field),
+            message=f"{field} needs size: an existing claim has its own",
+        )
+        for field in ("storageClassName", "accessMode")
+    ),
+    Rule(
+        on=FailureRule,
+        cel="(has(self.onExitCodes) && size(self.onExitCodes) > 0) || "
+        "(has(self.onReasons) && size(self.onReasons) > 0)",
+        holds=lambda rule: bool(rule.on_exit_codes or rule.on_reasons),
+        message="a rule needs onExitCodes or onReasons: without both it never matches",
+        reason="FieldValueRequired",
+    ),
+    Rule(
+        on=Backoff,
+        path=".baseSeconds",
+        cel="self.baseSeconds <= self.capSeconds",
+        holds=lambda backoff: backoff.base_seconds <= backoff.cap_seconds,
+        message="baseSeconds must be at most capSeconds",
+    ),
+    _path_stays_inside(Export, "path"),
+)
+
+RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *_OF_RESOURCES, *_OF_POLICIES)
