@@ -6,9 +6,9 @@ events of a status that was written. Names are deterministic, so whatever was do
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
-from ganger.api.observed import Metadata, Pod, Service
+from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob, encode
 from ganger.app.caches import Key
 from ganger.app.memory import JobMemory
@@ -16,8 +16,8 @@ from ganger.contract import API_GROUP, API_VERSION, KIND
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
-from ganger.kube.wire import decode_object
 from ganger.plan.seen import Decision, Deletion, Event, Refusal
+from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
 from ganger.runtime.limiter import Limiter
@@ -87,7 +87,8 @@ class Executor:
             self._emit(job, event)
 
     def _emit(self, job: TrainingJob, event: Event) -> None:
-        self._recorder.record(TRAINING_JOBS, job.metadata, event.reason, event.message, warning=event.warning)
+        type_: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
+        self._recorder.record(TRAINING_JOBS, job.metadata, type_, event.reason, event.message)
 
     async def _delete(self, job: TrainingJob, deletion: Deletion) -> None:
         meta = deletion.metadata
@@ -153,9 +154,7 @@ class Executor:
             memory.created()
 
     async def _read(self, resource: Resource, namespace: str, name: str) -> Metadata:
-        raw = await self._cluster.get(resource, namespace, name)
-        kind: type[Pod] | type[Service] = Pod if resource is PODS else Service
-        return decode_object(raw, kind).metadata
+        return wire.identity(await self._cluster.get(resource, namespace, name))
 
 
 def _refusal(error: ApiError) -> Refusal:

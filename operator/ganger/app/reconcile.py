@@ -1,6 +1,5 @@
 """One pass over one job: see, decide, execute."""
 
-import logging
 from collections.abc import Callable
 
 from ganger.api.defaults import fill
@@ -11,11 +10,8 @@ from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
 from ganger.kube.resources import TRAINING_JOBS
 from ganger.plan.decide import decide
-from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
 from ganger.runtime.ports import Clock
-
-log = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -25,17 +21,17 @@ class Reconciler:
         self,
         caches: Caches,
         executor: Executor,
-        consistency: Consistency[Key],
         recorder: Recorder,
         clock: Clock,
         default_image: str,
+        forget: Callable[[Key], None],
     ) -> None:
         self._caches = caches
         self._executor = executor
-        self._consistency = consistency
         self._recorder = recorder
         self._clock = clock
         self._default_image = default_image
+        self._forget = forget  # told of keys whose job is gone
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
         self._refusals: dict[Key, tuple[str, int, tuple[str, ...]]] = {}
 
@@ -44,7 +40,7 @@ class Reconciler:
         job = self._caches.jobs.get(*key)
         if job is None:
             self._report_undecodable(key)
-            self._consistency.forget(key)
+            self._forget(key)
             self._memories.pop(key, None)
             self._refusals.pop(key, None)
             return None
@@ -77,4 +73,4 @@ class Reconciler:
         strange = self._caches.jobs.undecodable(*key)
         if strange is not None:
             message = f"this version cannot read the job and leaves it alone: {strange.error}"
-            self._recorder.record(TRAINING_JOBS, strange.metadata, "UnsupportedSpec", message, warning=True)
+            self._recorder.record(TRAINING_JOBS, strange.metadata, "Warning", "UnsupportedSpec", message)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 import msgspec
-from builders import at, job, pod, with_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import at, job, pod, with_spec
 from ganger.api.observed import Claim, Metadata, OwnerReference, Pod, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY

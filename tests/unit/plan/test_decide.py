@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from builders import at, job, pod, running_gang, with_spec, with_status
 
+from builders import at, job, pod, running_gang, with_spec, with_status
 from ganger.api.observed import Claim, Metadata, Service
 from ganger.plan.decide import decide
 from ganger.plan.seen import Refusal, Seen

@@ -1,8 +1,8 @@
 """The fate of a gang, by exit code and rule."""
 
 import pytest
-from builders import at, job, pod
 
+from builders import at, job, pod
 from ganger.api.status import Restarts
 from ganger.plan.failure import judge
 from ganger.plan.gang import gang

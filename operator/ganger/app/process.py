@@ -1,0 +1,125 @@
+"""One operator process: warm caches from the start, work only while it leads, a graceful end.
+
+A standby watches everything and the lease, so that a hand-over costs one write. This is the only wiring.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+
+from ganger.app.caches import Caches, Key
+from ganger.app.execute import Executor
+from ganger.app.reconcile import Reconciler
+from ganger.app.settings import Settings
+from ganger.kube.cluster import Cluster
+from ganger.kube.gate import WriteGate
+from ganger.kube.resources import Resource
+from ganger.runtime.clock import ServerClock
+from ganger.runtime.consistency import Consistency
+from ganger.runtime.controller import Controller
+from ganger.runtime.events import Recorder
+from ganger.runtime.lease import Election
+from ganger.runtime.limiter import Limiter
+from ganger.runtime.ports import Metrics
+from ganger.runtime.queue import Queue
+
+log = logging.getLogger(__name__)
+LEASE_NAME = "ganger-operator"
+DRAIN_SECONDS = 2.0
+
+
+class Process:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, gate: WriteGate, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self.clock = ServerClock(cluster.server_offset_seconds)
+        self.caches = Caches()
+        self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics)
+        # Unique for each start: a restarted process must not take its own old lease for a held one.
+        identity = f"{settings.identity}_{secrets.token_hex(4)}"
+        self.election = Election(
+            cluster,
+            namespace=settings.namespace,
+            name=LEASE_NAME,
+            identity=identity,
+            clock=self.clock,
+            metrics=metrics,
+        )
+        gate.fence = self.election.is_held
+        self._consistency: Consistency[Key] = Consistency(
+            self.caches.by_resource, monotonic=self.clock.monotonic, relist=self._relist, metrics=metrics
+        )
+        self._recorder = Recorder(cluster, instance=settings.identity, clock=self.clock, metrics=metrics)
+        limiter: Limiter[Key] = Limiter(metrics=metrics)
+        executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic)
+        self._reconciler = Reconciler(
+            self.caches, executor, self._recorder, self.clock, settings.default_image, self._consistency.forget
+        )
+        self._queue: Queue[Key] | None = None
+        self.caches.on_change(self._enqueue)
+
+    # --- health ---
+    @property
+    def is_alive(self) -> bool:
+        """Whether every loop still turns. An API server that is down does not count."""
+        return not any(reflector.is_stalled for reflector in self._reflectors)
+
+    @property
+    def trouble(self) -> str:
+        """Why this process is not ready, or "" when it is: caches warm and the API server answering."""
+        for reflector in (*self._reflectors, self.election.reflector):
+            if not reflector.has_synced:
+                return f"the list of {reflector.resource.plural} is not in yet"
+            if reflector.trouble:
+                return f"{reflector.resource.plural}: {reflector.trouble}"
+        return ""
+
+    # --- life ---
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reflect, stand by, lead, until `stop` is set; the lease is given back in the end."""
+        async with asyncio.TaskGroup() as tasks:
+            loops = [tasks.create_task(reflector.run()) for reflector in self._reflectors]
+            loops.append(tasks.create_task(self._recorder.run()))
+            await self.election.run(self._lead, stop=stop)
+            for loop in loops:
+                loop.cancel()
+
+    async def _lead(self) -> None:
+        """Work until cancelled; a cancellation lets the running passes end first."""
+        for reflector in self._reflectors:
+            await reflector.wait_synced()
+        self._queue = Queue(metrics=self._metrics)
+        controller = Controller(
+            self._queue,
+            self._reconciler.sync,
+            ready=self._consistency.ready,
+            workers=self._settings.sync_workers,
+            metrics=self._metrics,
+        )
+        for job in self.caches.jobs.all():
+            self._queue.add(job.key)
+        for strange in self.caches.jobs.all_undecodable():
+            self._queue.add((strange.metadata.namespace, strange.metadata.name))
+        log.info("leading, %d jobs", len(self.caches.jobs))
+        working = asyncio.create_task(controller.run())
+        try:
+            await asyncio.shield(working)
+        finally:
+            # Only what the fence still lets through; a lost lease stops the passes at their next write.
+            await controller.stop(within=DRAIN_SECONDS)
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+            await self._recorder.drain(within=1.0)
+            self._queue = None
+
+    def _enqueue(self, key: Key) -> None:
+        if self._queue is not None:
+            self._queue.add(key)
+
+    def _relist(self, resource: Resource, namespace: str) -> None:
+        for reflector in self._reflectors:
+            if reflector.resource == resource and reflector.namespace in ("", namespace):
+                reflector.relist()
