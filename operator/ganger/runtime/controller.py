@@ -1,6 +1,6 @@
 """Workers that turn keys into passes, and failures into later passes.
 
-One failing key never stops the others: every error ends in a requeue of its own key. What a pass does, it does not know.
+One failing key never stops the others: every error ends in a requeue of its own key. What a pass does is unknown here.
 """
 
 import asyncio

@@ -1,0 +1,183 @@
+"""Where the API server is and how to prove who we are: in a pod by its service account, else by a kubeconfig.
+
+A pod needs two files and two variables, read here; importing the client library for that would cost 20 MiB.
+A kubeconfig (merging, exec plug-ins, OIDC) is the client library's business and is left to it.
+"""
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_AGE_MAX_SECONDS = 60.0
+EXPIRY_MARGIN_SECONDS = 60.0
+
+
+class AccessError(Exception):
+    """There is no way to the API server; the message says what was looked for, and where."""
+
+
+class Token(Protocol):
+    """Proves who we are, again and again."""
+
+    async def header(self) -> str:
+        """Return the Authorization header, "" where the client certificate or nothing at all proves it."""
+        ...
+
+    def reject(self) -> None:
+        """Take the news that the server did not accept it: get a new one before the next call."""
+        ...
+
+
+class NoToken:
+    """A client certificate or an open port is proof enough."""
+
+    async def header(self) -> str:
+        """Return ""."""
+        return ""
+
+    def reject(self) -> None:
+        """Do nothing: there is nothing else to offer."""
+
+
+class FileToken:
+    """A token that somebody else renews in a file; it is read anew at least each minute."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._text = ""
+        self._read_at = -TOKEN_AGE_MAX_SECONDS
+
+    async def header(self) -> str:
+        """Return the header. Raises AccessError when the file was never readable; later the last token serves on."""
+        if self._monotonic() - self._read_at >= TOKEN_AGE_MAX_SECONDS:
+            try:
+                # A read of a tmpfs file: shorter than the hop to a thread would be.
+                self._text = self._path.read_text().strip()
+                self._read_at = self._monotonic()
+            except OSError as error:
+                if not self._text:
+                    raise AccessError(f"the token file {self._path} cannot be read: {error.strerror}") from error
+        return f"Bearer {self._text}"
+
+    def reject(self) -> None:
+        """Read the file again before the next call."""
+        self._read_at = -TOKEN_AGE_MAX_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A way to one API server. namespace: the one to use where none is named."""
+
+    url: str
+    token: Token
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    proxy: str | None = None
+    namespace: str = "default"
+
+
+async def find(kubeconfig: str | None = None, context: str | None = None) -> Access:
+    """Return the access asked for, else the pod's own, else that of the default kubeconfig. Raises AccessError."""
+    asked = kubeconfig or context or os.environ.get("KUBECONFIG")
+    if not asked and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return in_cluster()
+    return await from_kubeconfig(kubeconfig, context)
+
+
+def in_cluster(directory: Path = SERVICE_ACCOUNT, environ: Mapping[str, str] = os.environ) -> Access:
+    """Return the access that Kubernetes gives to a pod. Raises AccessError."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host:
+        raise AccessError("KUBERNETES_SERVICE_HOST is not set: this is not a pod")
+    try:
+        tls = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+    except OSError as error:
+        raise AccessError(f"the certificate authority {directory / 'ca.crt'} cannot be read: {error}") from error
+    namespace = directory / "namespace"
+    return Access(
+        url=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        token=FileToken(directory / "token"),
+        tls=tls,
+        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+    )
+
+
+async def from_kubeconfig(path: str | None = None, context: str | None = None) -> Access:
+    """Return the access of a kubeconfig's context. Runs its exec plug-in, if it has one. Raises AccessError."""
+    where = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if not _exists(where):
+        raise AccessError(f"there is no kubeconfig at {where}")
+    token = KubeconfigToken(where, context)
+    loader, config = await token.load()
+    tls = _tls(config) if config.host.startswith("https") else None
+    return Access(
+        url=config.host,
+        token=token,
+        tls=tls,
+        server_name=config.tls_server_name,
+        proxy=config.proxy,
+        namespace=loader.current_context["context"].get("namespace") or "default",
+    )
+
+
+class KubeconfigToken:
+    """The token of a kubeconfig's user: a plug-in's until it expires, any other read anew at least each minute."""
+
+    def __init__(self, path: str, context: str | None) -> None:
+        self._path = path
+        self._context = context
+        self._text = ""
+        self._until = 0.0
+
+    async def header(self) -> str:
+        """Return the header. Raises AccessError."""
+        if time.time() >= self._until:  # wall clock: an expiry is a time of day
+            await self.load()
+        return self._text
+
+    def reject(self) -> None:
+        """Load the kubeconfig again before the next call."""
+        self._until = 0.0
+
+    async def load(self) -> tuple[Any, Any]:
+        """Load the kubeconfig, and return the client library's loader and configuration."""
+        # Imported late: it is large, and a pod never needs it.
+        from kubernetes.aio.client import Configuration
+        from kubernetes.aio.config import ConfigException, load_kube_config
+
+        config = Configuration()
+        try:
+            loader = await load_kube_config(self._path, self._context, config, persist_config=False)
+        except (ConfigException, OSError, ValueError) as error:
+            raise AccessError(f"kubeconfig {self._path}: {error}") from error
+        self._text = config.api_key.get("BearerToken", "")
+        # Which kind of user it is the loader tells by no public name.
+        plugin = bool(loader._user) and "exec" in loader._user  # noqa: SLF001
+        if plugin and not self._text and not config.cert_file:
+            raise AccessError(f"kubeconfig {self._path}: the exec plug-in gave no credentials (its message is logged)")
+        expiry = getattr(loader, "exec_plugin_expiry", None)
+        if expiry is not None:
+            self._until = expiry.timestamp() - EXPIRY_MARGIN_SECONDS
+        else:
+            self._until = float("inf") if plugin else time.time() + TOKEN_AGE_MAX_SECONDS
+        return loader, config
+
+
+def _exists(paths: str) -> bool:
+    return any(Path(path).expanduser().exists() for path in paths.split(os.pathsep))
+
+
+def _tls(config: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.ssl_ca_cert)
+    if config.cert_file:
+        context.load_cert_chain(config.cert_file, config.key_file)
+    if not config.verify_ssl:  # only where the kubeconfig says insecure-skip-tls-verify
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
