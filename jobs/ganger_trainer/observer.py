@@ -79,7 +79,7 @@ class Observer:
         print(f"evaluation at step {parts.step}: {words}", flush=True)
 
     def evaluate_last(self, parts: "Parts") -> None:
-        """Evaluate the trained model unless this step was evaluated; print each metric on a line of its own."""
+        """Evaluate the model unless this step was evaluated; print each metric on a line of its own."""
         if self._evaluates and self._evaluated_at != parts.step:
             self.evaluate(parts)
         for name, value in self.metrics.items():

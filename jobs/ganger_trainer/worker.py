@@ -108,7 +108,7 @@ def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks) -> loop.Par
             model,
             device_ids=[gang.device.index] if gang.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            # Without it DDP regroups gradients after the first step, and a resumed run of three or more ranks adds them in
+            # Else DDP regroups gradients after the first step, and a resumed run of three or more ranks adds them in
             # another order than the uninterrupted one.
             find_unused_parameters=config.deterministic,
         )
