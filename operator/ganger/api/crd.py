@@ -1,5 +1,6 @@
 """The CustomResourceDefinition, made from the Structs. The checked-in file is written by `make generate`."""
 
+from functools import cache
 from typing import Any
 
 import yaml
@@ -30,8 +31,9 @@ COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
 SELECTABLE = (".status.phase", ".spec.suspend", ".spec.managedBy", ".spec.priorityClassName")
 
 
+@cache
 def schema() -> dict[str, Any]:
-    """Return the structural schema of a TrainingJob, as the API server and `ganger validate` apply it."""
+    """Return the structural schema of a TrainingJob, as the API server and the CLI apply it. Do not change it."""
     root = of_struct(TrainingJob)
     root["required"] = ["spec"]
     root["properties"] = {

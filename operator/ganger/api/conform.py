@@ -1,0 +1,212 @@
+"""Every structural mistake of a manifest at once, by the very schema that the API server applies.
+
+msgspec stops at the first misfit; people want all of them. Nothing is converted here: `types.decode` does that.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ganger.api.crd import schema
+from ganger.api.field_error import FieldError, below
+from ganger.api.rules import LABEL_KEY
+from ganger.api.spelling import meant
+from ganger.api.workload import LABEL_VALUE
+from ganger.contract import API_GROUP, API_VERSION, KIND
+
+Schema = dict[str, Any]
+_LABEL_LENGTH_MAX = 63
+_ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
+_NAMES: dict[type, str] = {
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    type(None): "empty",
+}
+
+
+def found(value: object) -> str:
+    """Return what a value is, as people say it."""
+    name = _NAMES.get(type(value), type(value).__name__)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{name} ({value!r:.40})" if isinstance(value, str | int | float) else name
+
+
+def _string(value: str, node: Schema, path: str) -> Iterator[FieldError]:
+    words = node.get("enum")
+    if words is not None and value not in words:
+        near = meant(value, words)
+        remedy = near if near.startswith("did you mean") else ""
+        yield FieldError(path, "must be one of " + ", ".join(word or '""' for word in words), remedy)
+        return
+    if len(value) > node.get("maxLength", math.inf):
+        yield FieldError(path, f"must be at most {node['maxLength']} characters, not {len(value)}")
+    if len(value) < node.get("minLength", 0):
+        yield FieldError(path, "must not be empty")
+        return
+    pattern = node.get("pattern")
+    # `$` of Python also matches before a last line feed; that of the API server does not.
+    if pattern is not None and (value.endswith("\n") or re.search(pattern, value) is None):
+        yield FieldError(path, f"{value!r:.60} is not allowed here: {_in_words(node)}")
+
+
+def _in_words(node: Schema) -> str:
+    """The rule behind a pattern: its example where there is one, since few people read regular expressions."""
+    example = node.get("description", "").partition("Example: ")[2].partition(" Example: ")[0]
+    return f"it must look like {example}" if example else f"it must match {node['pattern']}"
+
+
+def _number(value: float, node: Schema, path: str) -> Iterator[FieldError]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield FieldError(path, "must be a finite number: JSON has no NaN and no infinity")
+    elif value < node.get("minimum", -math.inf):
+        yield FieldError(path, f"must be at least {node['minimum']}, not {value}")
+    elif value > node.get("maximum", math.inf):
+        yield FieldError(path, f"must be at most {node['maximum']}, not {value}")
+
+
+def _int_or_string(value: object, node: Schema, path: str) -> Iterator[FieldError]:
+    if isinstance(value, str):
+        yield from _string(value, node, path)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield from _number(value, node, path)
+    else:
+        fits = isinstance(value, float) and re.search(node.get("pattern", ""), str(value))
+        remedy = f'write it as "{value}"' if fits else ""
+        yield FieldError(path, f"must be an integer or a string, not {found(value)}", remedy)
+
+
+def _list(value: list[object], node: Schema, path: str) -> Iterator[FieldError]:
+    if len(value) > node.get("maxItems", math.inf):
+        yield FieldError(path, f"must have at most {node['maxItems']} items, not {len(value)}")
+        return  # ten thousand further errors help nobody
+    if len(value) < node.get("minItems", 0):
+        yield FieldError(path, f"must have at least {node['minItems']} item")
+    for index, item in enumerate(value):
+        yield from conform(item, node["items"], f"{path}[{index}]")
+
+
+def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator[FieldError]:
+    if any(not isinstance(key, str) for key in value):
+        yield FieldError(path, "every key must be a string")
+        return
+    # An empty field is an absent one: the API server drops null wherever a field may not be null.
+    present = {str(key): item for key, item in value.items() if item is not None}
+    properties = node.get("properties")
+    if properties is None:
+        if len(value) > node.get("maxProperties", math.inf):
+            yield FieldError(path, f"must have at most {node['maxProperties']} entries, not {len(value)}")
+        for key, item in present.items():
+            if "additionalProperties" in node:
+                yield from conform(item, node["additionalProperties"], below(path, key))
+            else:
+                yield from _free(item, below(path, key))
+        return
+    for key, item in present.items():
+        if key in properties:
+            yield from conform(item, properties[key], below(path, key))
+        else:
+            yield FieldError(below(path, key), "unknown field", meant(key, properties))
+    for key in node.get("required", ()):
+        if key not in present:
+            yield FieldError(below(path, key), "is required")
+
+
+def _free(value: object, path: str) -> Iterator[FieldError]:
+    """A free-form value may be anything that JSON can hold."""
+    if isinstance(value, float):
+        yield from _number(value, {}, path)
+    elif isinstance(value, dict):
+        yield from _object(value, {}, path)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _free(item, f"{path}[{index}]")
+
+
+def _typed(kind: type, check: Callable[[Any, Schema, str], Iterator[FieldError]]) -> Any:
+    def apply(value: object, node: Schema, path: str) -> Iterator[FieldError]:
+        if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
+            yield from check(value, node, path)
+            return
+        remedy = ""
+        if kind is str:
+            remedy = "put it in quotes" if isinstance(value, bool | int | float) else ""
+        elif isinstance(value, str) and re.fullmatch(r"-?[0-9]+|true|false", value):
+            remedy = "remove the quotes"
+        yield FieldError(path, f"must be {_NAMES[kind]}, not {found(value)}", remedy)
+
+    return apply
+
+
+_BY_TYPE = {
+    "string": _typed(str, _string),
+    "boolean": _typed(bool, lambda value, node, path: iter(())),
+    "integer": _typed(int, _number),
+    "array": _typed(list, _list),
+    "object": _typed(dict, _object),
+}
+
+
+def conform(value: object, node: Schema, path: str) -> Iterator[FieldError]:
+    """Yield every misfit of `value` with the structural schema `node`."""
+    check = _int_or_string if node.get("x-kubernetes-int-or-string") else _BY_TYPE[node["type"]]
+    yield from check(value, node, path)
+
+
+def _labels(labels: object, path: str) -> Iterator[FieldError]:
+    yield from conform(labels, {"type": "object", "additionalProperties": {"type": "string"}}, path)
+    if not isinstance(labels, dict):
+        return
+    for key, value in labels.items():
+        if not isinstance(key, str) or re.search(LABEL_KEY, key) is None or key.endswith("\n"):
+            yield FieldError(path, f"{key!r:.60} is no label key such as team or example.com/team")
+        elif isinstance(value, str):
+            limits = {"maxLength": _LABEL_LENGTH_MAX, "pattern": LABEL_VALUE}
+            yield from _string(value, limits, below(path, key))
+
+
+def _metadata(metadata: object) -> Iterator[FieldError]:
+    if not isinstance(metadata, dict):
+        yield FieldError("metadata", f"must be an object with a name, not {found(metadata)}")
+        return
+    for key in ("name", "generateName", "namespace"):
+        if metadata.get(key) is not None:
+            yield from conform(metadata[key], {"type": "string"}, f"metadata.{key}")
+    if not metadata.get("name") and not metadata.get("generateName"):
+        yield FieldError("metadata.name", "is required")
+    yield from _labels(metadata.get("labels") or {}, "metadata.labels")
+    annotations = metadata.get("annotations") or {}
+    misfits = list(
+        conform(annotations, {"type": "object", "additionalProperties": {"type": "string"}}, "metadata.annotations")
+    )
+    yield from misfits
+    if (
+        not misfits
+        and sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > _ANNOTATIONS_BYTES_MAX
+    ):
+        yield FieldError("metadata.annotations", f"must be at most {_ANNOTATIONS_BYTES_MAX} bytes together")
+
+
+def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
+    """Return every structural mistake of a TrainingJob manifest but those of its status, which nobody writes."""
+    wanted = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND}
+    errors = [
+        FieldError(key, f"must be {value}" + (f", not {manifest[key]!r:.60}" if manifest.get(key) else ""))
+        for key, value in wanted.items()
+        if manifest.get(key) != value
+    ]
+    if errors:
+        return errors  # another kind altogether: its fields are not ours to judge
+    errors += _metadata(manifest.get("metadata"))
+    known = schema()["properties"]
+    errors += [FieldError(str(key), "unknown field", meant(str(key), known)) for key in manifest if key not in known]
+    if manifest.get("spec") is None:
+        errors.append(FieldError("spec", "is required"))
+    else:
+        errors += conform(manifest["spec"], known["spec"], "spec")
+    return errors

@@ -1,0 +1,62 @@
+"""Fields that the API has and this version does not serve yet.
+
+The schema keeps them, so that a manifest is not rewritten when they come; the controller refuses them, so that nobody
+believes in a promise that nothing keeps. A field at its default asks for nothing.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ganger.api.field_error import FieldError
+from ganger.api.types import TrainingJob
+from ganger.contract import LABEL_QUEUE
+
+
+class Unserved(Struct, frozen=True):
+    """One such field. asked: whether the job uses it. instead: what to do without it."""
+
+    path: str
+    asked: Callable[[TrainingJob], bool]
+    instead: str
+
+
+UNSERVED: tuple[Unserved, ...] = (
+    Unserved("spec.elastic", lambda job: job.spec.elastic is not None, "set workers alone"),
+    Unserved("spec.liveConfig", lambda job: bool(job.spec.live_config), "suspend the job, change config, resume it"),
+    Unserved("spec.export", lambda job: bool(job.spec.export), "export from a checkpoint when the job is complete"),
+    Unserved(
+        "spec.failurePolicy.hang",
+        lambda job: job.spec.failure_policy.hang is not None,
+        "bound the job with activeDeadlineSeconds",
+    ),
+    Unserved(
+        "spec.failurePolicy.nonFinite",
+        lambda job: job.spec.failure_policy.non_finite == "Rollback",
+        "use Fail",
+    ),
+    Unserved(
+        "spec.failurePolicy.noProgressRestarts",
+        lambda job: job.spec.failure_policy.no_progress_restarts is not None,
+        "use maxRestarts",
+    ),
+    Unserved(
+        "spec.failurePolicy.rules",
+        lambda job: any(rule.action == "ExcludeNode" for rule in job.spec.failure_policy.rules),
+        "use an action other than ExcludeNode",
+    ),
+    Unserved(
+        f"metadata.labels[{LABEL_QUEUE}]",
+        lambda job: LABEL_QUEUE in job.metadata.labels,
+        "remove the label: the job starts without a queue",
+    ),
+)
+
+
+def unsupported(job: TrainingJob) -> list[FieldError]:
+    """Return every field of the job that this version cannot serve. Pure."""
+    return [
+        FieldError(field.path, "is not supported by this version", field.instead)
+        for field in UNSERVED
+        if field.asked(job)
+    ]
