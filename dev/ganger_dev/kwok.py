@@ -1,0 +1,64 @@
+"""Simulated nodes: kwok's flags, its stages, and the nodes that it plays.
+
+kwok without stages does nothing. Its own `fast` stages are used as they are published with the program, except the one
+that completes a Job's pod at once: a simulated worker here runs until somebody ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ganger_dev.binaries import TOOLS, path_of
+from ganger_dev.errors import DevError
+
+_STAGES = (
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+
+
+def node(index: int, *, gpus: int, cpu: int, memory: str) -> dict[str, Any]:
+    """Return the manifest of simulated node number `index`."""
+    capacity = {"cpu": str(cpu), "memory": memory, "pods": "1000", "nvidia.com/gpu": str(gpus)}
+    name = f"kwok-{index}"
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+        "status": {"capacity": capacity, "allocatable": capacity},
+    }
+
+
+def flags(kubeconfig: Path, stages: Path, port: int) -> list[str]:
+    """Return the flags of a kwok that plays every annotated node of the cluster and leaves a real one alone."""
+    return [
+        f"--kubeconfig={kubeconfig}", f"--config={stages}", "--manage-all-nodes=false",
+        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-lease-duration-seconds=40",
+        f"--server-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+
+
+def write_stages(folder: Path) -> Path:
+    """Write the stages below `folder` and return the file."""
+    target = folder / "kwok-stages.yaml"
+    if not target.exists():
+        source = _published() / "kustomize" / "stage"
+        target.write_text("\n---\n".join((source / name).read_text() for name in _STAGES))
+    return target
+
+
+def _published() -> Path:
+    """Return the folder of kwok's published source, fetched again if Go's cache was emptied since the build."""
+    tool = TOOLS["kwok"]
+    command = ["go", "mod", "download", "-json", f"{tool.module}@v{tool.version}"]
+    found = subprocess.run(command, cwd=path_of("kwok").parent, capture_output=True, text=True)
+    if found.returncode != 0:
+        why = (found.stderr.strip() or found.stdout.strip() or "no answer").splitlines()[-1]
+        raise DevError("kwok's stages cannot be read", why, "Check the network and GOPROXY.")
+    return Path(json.loads(found.stdout)["Dir"])
