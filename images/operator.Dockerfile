@@ -26,10 +26,10 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 COPY --from=environment /opt/venv /opt/venv
 
 FROM dependencies
-ARG REVISION=unknown
-ARG VERSION=0.0.0
 COPY operator/ganger /opt/ganger/ganger
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/ganger
+ARG REVISION=unknown
+ARG VERSION=0.0.0
 LABEL org.opencontainers.image.title="ganger-operator" \
       org.opencontainers.image.description="The Ganger operator: TrainingJobs on Kubernetes" \
       org.opencontainers.image.version="${VERSION}" \

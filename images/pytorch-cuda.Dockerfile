@@ -31,12 +31,12 @@ RUN python3 -m venv /opt/venv \
  && rm -rf /tmp/* /root/.cache
 
 FROM dependencies
-ARG REVISION=unknown
-ARG VERSION=0.0.0
-ARG TORCH_VERSION=2.15.0
 COPY operator/ganger/__init__.py operator/ganger/contract.py operator/ganger/py.typed /opt/ganger/ganger/
 COPY jobs/ganger_trainer /opt/ganger/ganger_trainer
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/ganger
+ARG REVISION=unknown
+ARG VERSION=0.0.0
+ARG TORCH_VERSION=2.15.0
 LABEL org.opencontainers.image.title="pytorch-cuda" \
       org.opencontainers.image.description="A Ganger worker: torch ${TORCH_VERSION} with CUDA and the Ganger trainer" \
       org.opencontainers.image.version="${VERSION}" \

@@ -20,6 +20,9 @@ from ganger_dev.paths import below_cache, repository, require_free
 
 BASE = "localhost/ganger-base:bookworm"
 _BASE_PACKAGES = "ca-certificates,python3,python3-venv,tini"
+# As the slim images of Debian do; and nothing of the machine that built it.
+_WITHOUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
+_HOOK = 'rm -f "$1/etc/resolv.conf" "$1/etc/hostname" "$1/var/log/dpkg.log" "$1/var/log/alternatives.log"'
 _CERTIFICATES = Path("/etc/ssl/certs")
 
 
@@ -65,11 +68,13 @@ def ensure_base() -> None:
     if exists(BASE):
         return
     require_free(below_cache("images"), 2, "the base image")
-    print("building the Debian base image (usually 1 min) ... ", end="", flush=True)
+    print("building the Debian base image (usually 0.5 min) ... ", end="", flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=below_cache("tmp")) as folder:
         log = below_cache("logs") / "image-base.log"
-        make = ["mmdebstrap", "--variant=minbase", f"--include={_BASE_PACKAGES}", "bookworm", f"{folder}/base.tar"]
+        make = ["mmdebstrap", "--variant=minbase", f"--include={_BASE_PACKAGES}", f"--customize-hook={_HOOK}"]
+        make += [f"--dpkgopt=path-exclude={pattern}" for pattern in _WITHOUT]
+        make += ["--dpkgopt=path-include=/usr/share/doc/*/copyright", "bookworm", f"{folder}/base.tar"]
         with log.open("w") as output:
             code = subprocess.run(make, stdout=output, stderr=output, env=environment()).returncode
         if code != 0:
