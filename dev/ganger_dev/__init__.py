@@ -1,1 +1,1 @@
-"""Everything that a developer's machine or CI needs and a user's cluster does not: binaries, images, a small cluster."""
+"""What a developer's machine or CI needs and a user's cluster does not: binaries, images, a small cluster."""

@@ -1,7 +1,7 @@
 """Build the Kubernetes programs from source, once for each version, into the cache.
 
-Nothing prebuilt is downloaded: the only source is Go's own module mechanism, whose checksum database vouches for every module.
-Each program gets a generated module of its own in a temporary folder, because one module for all makes their dependencies collide.
+Nothing prebuilt is downloaded: the only source is Go's own module mechanism, whose checksum database vouches for each
+module. Each program gets a generated module of its own in a temporary folder: in one for all, dependencies collide.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _containerd(name: str, minutes: float) -> Tool:
     return Tool(name=name, module=module, version="2.4.2", package=f"cmd/{name}", usual_minutes=minutes)
 
 
-# In build order: what a bare control plane needs comes first, so that integration tests can start while the rest builds.
+# In build order: what a bare control plane needs comes first, so that integration tests can start meanwhile.
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
@@ -156,7 +156,12 @@ def _build(go: str, tool: Tool, position: str) -> None:
     usual = f"{tool.usual_minutes:g} min"
     print(f"building {tool.name} {tool.version} ({position}, usually {usual}) ... ", end="", flush=True)
     started = time.monotonic()
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    environment = os.environ | {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=mod -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
     target = path_of(tool.name).parent
     with tempfile.TemporaryDirectory(prefix="build-", dir=below_cache("tmp")) as folder:
         module = Path(folder)

@@ -1,7 +1,7 @@
 """Build images without a Docker engine and without a registry: buildah in a chroot, on a base made of Debian packages.
 
-What a build needs of this machine (certificates, a package index, proxies) is mounted or passed for the build alone and is
-never part of an image.
+What a build needs of this machine (certificates, a package index, proxies) is mounted or passed for the build alone
+and is never part of an image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CERTIFICATES = Path("/etc/ssl/certs")
 
 
 def run(*arguments: str, log: Path | None = None) -> str:
-    """Run buildah on the store below the cache and return its output; raise DevError with its last line when it fails."""
+    """Run buildah on the store below the cache and return its output; raise DevError with its last line on failure."""
     result = subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True)
     if log is not None:
         log.write_text(result.stdout + result.stderr)
@@ -47,7 +47,11 @@ def command(*arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment that buildah runs in."""
-    return dict(os.environ) | {"STORAGE_DRIVER": "overlay", "TMPDIR": str(below_cache("tmp")), "BUILDAH_ISOLATION": "chroot"}
+    return dict(os.environ) | {
+        "STORAGE_DRIVER": "overlay",
+        "TMPDIR": str(below_cache("tmp")),
+        "BUILDAH_ISOLATION": "chroot",
+    }
 
 
 def exists(name: str) -> bool:
@@ -78,7 +82,9 @@ def ensure_base() -> None:
         with log.open("w") as output:
             code = subprocess.run(make, stdout=output, stderr=output, env=environment()).returncode
         if code != 0:
-            raise DevError("mmdebstrap failed", log.read_text().strip().splitlines()[-1], f"The whole output is in {log}.")
+            raise DevError(
+                "mmdebstrap failed", log.read_text().strip().splitlines()[-1], f"The whole output is in {log}."
+            )
         (Path(folder) / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
         run("bud", "-q", "-t", BASE, folder, log=log)
     print(f"done in {time.monotonic() - started:.0f} s", flush=True)

@@ -47,7 +47,9 @@ class Cluster:
         command = [str(binaries.path_of("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments]
         result = subprocess.run(command, input=stdin, capture_output=True, text=True)
         if check and result.returncode != 0:
-            raise DevError(f"kubectl {' '.join(arguments[:3])} failed", result.stderr.strip()[-500:], "Read the message.")
+            raise DevError(
+                f"kubectl {' '.join(arguments[:3])} failed", result.stderr.strip()[-500:], "Read the message."
+            )
         return result.stdout
 
 
@@ -111,6 +113,7 @@ def down(name: str = DEFAULT) -> None:
         for path in (folder, runtime.run_folder, runtime.root):
             unmount_below(path)
         _remove_cgroups()
+        _remove_empty_folders()
         for path in (folder, runtime.run_folder):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -150,9 +153,9 @@ def _check_name(name: str) -> None:
 
 
 def _refuse_second(name: str) -> None:
-    """Raise DevError when another embedded cluster runs: kube-proxy's tables and the Service range exist once a machine."""
+    """Raise DevError when another cluster runs: kube-proxy's tables and the Service range exist once a machine."""
     for path in below_cache("cluster").iterdir():
-        if path != folder_of(name) and Service(name="kube-proxy", folder=path).pid() is not None:
+        if path != folder_of(name) and Service(name="kubelet", folder=path).pid() is not None:
             raise DevError(
                 f"cluster {name} cannot start", f"cluster {path.name} runs and a machine holds one at a time",
                 f"Stop it with `python -m ganger_dev cluster down --name {path.name}`.",
@@ -167,3 +170,13 @@ def _remove_cgroups() -> None:
                 subprocess.run(["rmdir", str(path)], capture_output=True)
         if top.is_dir():
             subprocess.run(["rmdir", str(top)], capture_output=True)
+
+
+def _remove_empty_folders() -> None:
+    """Remove what the kubelet, the shim and the CNI plug-ins leave at their fixed places, if nobody else uses it."""
+    for name in ("kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION"):
+        Path("/var/lib/kubelet/device-plugins", name).unlink(missing_ok=True)
+    for top in ("/var/lib/kubelet", "/var/lib/cni", "/run/containerd", "/var/log/containers"):
+        for path in [*sorted(Path(top).rglob("*"), key=lambda one: len(one.parts), reverse=True), Path(top)]:
+            if path.is_dir() and not path.is_symlink():
+                subprocess.run(["rmdir", str(path)], capture_output=True)

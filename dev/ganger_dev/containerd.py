@@ -1,6 +1,6 @@
 """The container runtime of one cluster, with an image store that outlives the cluster.
 
-The sockets lie below /run, because a unix socket's path has at most 107 characters; the images lie in the cache, because
+The sockets lie below /run, because a unix socket's path has at most 107 characters; the images lie in the cache:
 loading 5 GB again for each cluster would cost minutes.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from ganger_dev import binaries, sandbox
 from ganger_dev.errors import DevError
 from ganger_dev.network import CNI_PROGRAMS
-from ganger_dev.paths import below_cache
+from ganger_dev.paths import below_cache, write
 from ganger_dev.processes import Service
 
 _CONFIGURATION = """\
@@ -39,7 +39,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.bl
   sandbox = "{sandbox}"
 
 [plugins."io.containerd.cri.v1.runtime"]
-  # Root in a container or a small VM may lack CAP_SYS_RESOURCE; lowering a score below its own then fails every sandbox.
+  # Root in a container or a small VM may lack CAP_SYS_RESOURCE: lowering a score below its own fails every sandbox.
   restrict_oom_score_adj = true
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{cni_programs}"]
@@ -87,12 +87,16 @@ class Containerd:
         self.run_folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "containerd.toml"
         self.folder.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(
-            _CONFIGURATION.format(
-                root=self.root, run=self.run_folder, socket=self.socket, sandbox=sandbox.NAME, cni_programs=CNI_PROGRAMS,
-                cni=self.folder / "cni", runc=shutil.which("runc", path=os.environ["PATH"] + ":/usr/sbin") or "runc",
-            )
-        )  # fmt: skip
+        text = _CONFIGURATION.format(
+            root=self.root,
+            run=self.run_folder,
+            socket=self.socket,
+            sandbox=sandbox.NAME,
+            cni_programs=CNI_PROGRAMS,
+            cni=self.folder / "cni",
+            runc=shutil.which("runc", path=os.environ["PATH"] + ":/usr/sbin") or "runc",
+        )
+        write(configuration, text)
         # The runtime looks for its shim in PATH.
         path = f"{programs['containerd-shim-runc-v2'].parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.service.start([str(programs["containerd"]), "--config", str(configuration)], env={"PATH": path})
@@ -116,7 +120,9 @@ class Containerd:
         """Run ctr in the kubelet's namespace and return its output."""
         result = subprocess.run(self.ctr_command(*arguments), capture_output=True, text=True)
         if result.returncode != 0:
-            raise DevError(f"ctr {' '.join(arguments[:2])} failed", result.stderr.strip()[-300:], f"See {self.service.log}.")
+            raise DevError(
+                f"ctr {' '.join(arguments[:2])} failed", result.stderr.strip()[-300:], f"See {self.service.log}."
+            )
         return result.stdout
 
     def ctr_command(self, *arguments: str) -> list[str]:
@@ -130,4 +136,6 @@ class Containerd:
         return [str(binaries.path_of("crictl")), *flags, *arguments]
 
     def _answers(self, *arguments: str) -> bool:
-        return self.socket.exists() and subprocess.run(self.ctr_command(*arguments), capture_output=True).returncode == 0
+        return (
+            self.socket.exists() and subprocess.run(self.ctr_command(*arguments), capture_output=True).returncode == 0
+        )

@@ -16,6 +16,7 @@ from ganger_dev import binaries, kubeconfig
 from ganger_dev import kwok as simulator
 from ganger_dev.errors import DevError
 from ganger_dev.kubeconfig import Api
+from ganger_dev.paths import write
 from ganger_dev.pki import Authority, Pair
 from ganger_dev.processes import Service, free_ports
 
@@ -63,7 +64,9 @@ class ControlPlane:
         """Return the bearer token of one of USERS (or of the extra users given at start)."""
         tokens = _tokens(self.folder)
         if user not in tokens:
-            raise DevError(f"no token for {user}", f"known users are {', '.join(tokens)}", "Pass it in `users` at start.")
+            raise DevError(
+                f"no token for {user}", f"known users are {', '.join(tokens)}", "Pass it in `users` at start."
+            )
         return tokens[user]
 
     def kubeconfig_for(self, user: str) -> Path:
@@ -91,7 +94,7 @@ def start_control_plane(
     folder: Path, *, kwok: bool = False, audit: bool = True, gang: bool = True, address: str = "127.0.0.1",
     users: Sequence[str] = (), tied: bool = True,
 ) -> ControlPlane:  # fmt: skip
-    """Start a control plane in `folder` and return it once it is ready; one that runs there already is returned as it is.
+    """Start a control plane in `folder` and return it once it is ready; a running one is returned as it is.
 
     kwok: simulate nodes (add them with `add_kwok_nodes`). gang: serve PodGroups and schedule gangs natively.
     address: where the API server listens; pods need the node's address, everybody else loopback.
@@ -99,12 +102,19 @@ def start_control_plane(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    needed = ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", *(["kwok"] if kwok else [])]
+    needed = [
+        "etcd",
+        "kube-apiserver",
+        "kubectl",
+        "kube-controller-manager",
+        "kube-scheduler",
+        *(["kwok"] if kwok else []),
+    ]
     programs = binaries.ensure(*needed)
     ports = _ports(folder)
     plane = ControlPlane(folder=folder, url=f"https://{address}:{ports['apiserver']}")
     _write_tokens(folder, (*USERS, *users))
-    (folder / "audit-policy.yaml").write_text(_AUDIT_POLICY)
+    write(folder / "audit-policy.yaml", _AUDIT_POLICY)
 
     etcd = Service(name="etcd", folder=folder)
     etcd.start([str(programs["etcd"]), *etcd_flags(folder, ports)], tied=tied)
@@ -116,7 +126,9 @@ def start_control_plane(
     server.wait_ready(plane.api.ready)
 
     manager = Service(name="kube-controller-manager", folder=folder)
-    manager.start([str(programs["kube-controller-manager"]), *manager_flags(plane, ports, kwok=kwok, gang=gang)], tied=tied)
+    manager.start(
+        [str(programs["kube-controller-manager"]), *manager_flags(plane, ports, kwok=kwok, gang=gang)], tied=tied
+    )
     scheduler = Service(name="kube-scheduler", folder=folder)
     scheduler.start([str(programs["kube-scheduler"]), *scheduler_flags(plane, ports, gang=gang)], tied=tied)
     if kwok:
@@ -207,7 +219,7 @@ def scheduler_flags(plane: ControlPlane, ports: dict[str, int], *, gang: bool) -
             "kubeconfig": str(component_kubeconfig(plane, "kube-scheduler")), "qps": 1000, "burst": 2000,
         },
     }  # fmt: skip
-    config.write_text(json.dumps(content))  # JSON is YAML
+    write(config, json.dumps(content))  # JSON is YAML
     flags = [f"--config={config}", "--bind-address=127.0.0.1", f"--secure-port={ports['scheduler']}"]
     return flags + (["--feature-gates=GenericWorkload=true"] if gang else [])
 
@@ -245,9 +257,8 @@ def _write_tokens(folder: Path, users: Sequence[str]) -> None:
     tokens = _tokens(folder)
     for user in users:
         tokens.setdefault(user, secrets.token_urlsafe(24))
-    path = folder / "tokens.csv"
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{token},{user},{user},system:masters\n" for user, token in tokens.items()))
+    rows = "".join(f"{token},{user},{user},system:masters\n" for user, token in tokens.items())
+    write(folder / "tokens.csv", rows, mode=0o600)
 
 
 def _has_service_account(api: Api) -> bool:

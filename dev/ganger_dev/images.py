@@ -1,7 +1,7 @@
 """The project's images: built when what they are made of changed, loaded into the embedded cluster, exported to others.
 
 A changed source file must cost seconds, and the pytorch-cuda image has 5.9 GB of layers that no source file changes.
-So a layer that the cluster's store holds already is never written or sent again: it stands in the layout as an empty file.
+So a layer that the cluster's store holds is never written or sent again: it stands in the layout as an empty file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_TORCH = "2.15.0"
 _FINGERPRINT = "ganger.dev/fingerprint"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
     """One image of the project. name: `NAME:TAG`, as manifests say it. inputs: files and folders that it is made of.
 
@@ -99,10 +99,9 @@ def build(image: Image) -> None:
     system.require_root_linux("building images")
     system.ensure_packages(*system.FOR_IMAGES)
     with locked("images"):
-        fingerprint = image.fingerprint()
-        record = below_cache("images") / f"{image.name.replace(':', '-')}.fingerprint"
-        if record.exists() and record.read_text() == fingerprint and buildah.exists(image.built_name):
+        if is_current(image):
             return
+        fingerprint = image.fingerprint()
         buildah.ensure_base()
         known = buildah.exists(image.built_name)
         require_free(below_cache("images"), 1 if known else 2 * image.gib, f"building {image.name}")
@@ -112,14 +111,22 @@ def build(image: Image) -> None:
         log = below_cache("logs") / f"image-{image.name.replace(':', '-')}.log"
         arguments = dict(image.arguments) | {"REVISION": _revision()}
         buildah.build(image.dockerfile, tag=image.built_name, arguments=arguments, log=log)
-        record.write_text(fingerprint)
+        _record(image).write_text(fingerprint)
         print(f"done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def is_current(image: Image) -> bool:
+    """Return whether the store holds `image`, made of what the tree holds now."""
+    record = _record(image)
+    if not record.exists() or record.read_text() != image.fingerprint():
+        return False
+    return shutil.which("buildah") is not None and buildah.exists(image.built_name)
 
 
 def load(image: Image, runtime: Containerd) -> None:
     """Put the built `image` into the store of `runtime`, which must run; only layers that it lacks are sent."""
     with locked("images"):
-        fingerprint = image.fingerprint()
+        fingerprint = _record(image).read_text()
         if f"{_FINGERPRINT}={fingerprint}" in runtime.ctr("images", "list", f"name=={image.full_name}"):
             return
         started = time.monotonic()
@@ -140,6 +147,13 @@ def load(image: Image, runtime: Containerd) -> None:
             _send(layout, {digest[7:] for digest in present}, runtime)
         runtime.ctr("images", "label", image.full_name, f"{_FINGERPRINT}={fingerprint}")
         print(f"done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def load_built(runtime: Containerd) -> None:
+    """Put the images that are built, and built from what the tree holds now, into the store of `runtime`."""
+    for image in (operator(), pytorch()):
+        if is_current(image):
+            load(image, runtime)
 
 
 def export(image: Image, file: Path) -> None:
@@ -164,6 +178,10 @@ def held_blobs(store: Path) -> dict[str, int]:
     """Return digest -> bytes of the blobs of a containerd store, read from its folder: ctr rounds the sizes."""
     blobs = store / "io.containerd.content.v1.content" / "blobs" / "sha256"
     return {f"sha256:{path.name}": path.stat().st_size for path in blobs.iterdir()} if blobs.is_dir() else {}
+
+
+def _record(image: Image) -> Path:
+    return below_cache("images") / f"{image.name.replace(':', '-')}.fingerprint"
 
 
 def _reserve(layout: Path, present: Mapping[str, int]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ganger_dev import paths
 from ganger_dev.pki import Pair
 
 
@@ -27,9 +28,7 @@ def write(path: Path, *, name: str, url: str, ca: Path, user: Pair | None = None
         "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
         "current-context": name,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    paths.write(path, yaml.safe_dump(content, sort_keys=False), mode=0o600)
     return path
 
 

@@ -26,7 +26,12 @@ def node(index: int, *, gpus: int, cpu: int, memory: str) -> dict[str, Any]:
     """Return the manifest of simulated node number `index`."""
     capacity = {"cpu": str(cpu), "memory": memory, "pods": "1000", "nvidia.com/gpu": str(gpus)}
     name = f"kwok-{index}"
-    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "type": "kwok",
+    }
     return {
         "apiVersion": "v1",
         "kind": "Node",

@@ -1,7 +1,7 @@
 """The node's network: one bridge that carries the node's address, and point-to-point links to the pods.
 
-Every pod hangs on a link of its own and all its traffic is routed by the host. On a shared bridge a reply from one pod to
-another would go past the host's connection tracking, and a ClusterIP would answer from the wrong address.
+Every pod hangs on a link of its own and all its traffic is routed by the host. On a shared bridge a reply from one pod
+to another would go past the host's connection tracking, and a ClusterIP would answer from the wrong address.
 No packet is masqueraded: the cluster reaches the host and itself, nothing else.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ganger_dev.errors import DevError
+from ganger_dev.paths import write
 
 CNI_PROGRAMS = Path("/usr/lib/cni")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -79,8 +80,7 @@ def up(name: str, folder: Path) -> Network:
         _run("ip", "link", "set", network.bridge, "up")
     _FORWARDING.write_text("1")
     configuration = folder / "cni" / "10-ganger.conflist"
-    configuration.parent.mkdir(parents=True, exist_ok=True)
-    configuration.write_text(json.dumps(cni(network, folder / "cni-addresses"), indent=1))
+    write(configuration, json.dumps(cni(network, folder / "cni-addresses"), indent=1))
     return network
 
 

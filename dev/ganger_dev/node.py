@@ -12,6 +12,7 @@ from ganger_dev import binaries
 from ganger_dev.containerd import Containerd
 from ganger_dev.control_plane import ControlPlane, component_kubeconfig
 from ganger_dev.network import Network
+from ganger_dev.paths import write
 from ganger_dev.processes import Service, accepts, free_ports
 
 GPUS = 8
@@ -37,10 +38,10 @@ class Node:
         ports = self._ports()
         # sbin holds nft, conntrack and mount helpers and is not on every PATH.
         env = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-        (self.folder / "resolv.conf").write_text("")
+        write(self.folder / "resolv.conf", "")
         kubelet = self.service("kubelet")
         configuration = self.folder / "kubelet.json"
-        configuration.write_text(json.dumps(self.kubelet_configuration(plane, ports), indent=1))
+        write(configuration, json.dumps(self.kubelet_configuration(plane, ports), indent=1))
         user = component_kubeconfig(plane, f"node:{self.name}", ("system:nodes",))
         kubelet.start([
             str(programs["kubelet"]), f"--config={configuration}", f"--kubeconfig={user}",
@@ -48,10 +49,10 @@ class Node:
             f"--node-ip={self.network.node_address}", f"--cert-dir={self.folder / 'kubelet-pki'}",
         ], env=env)  # fmt: skip
         proxy = self.folder / "kube-proxy.json"
-        proxy.write_text(json.dumps(self.proxy_configuration(plane, ports), indent=1))
+        write(proxy, json.dumps(self.proxy_configuration(plane, ports), indent=1))
         self.service("kube-proxy").start([str(programs["kube-proxy"]), f"--config={proxy}"], env=env)
         corefile = self.folder / "Corefile"
-        corefile.write_text(self.corefile(component_kubeconfig(plane, "coredns", _MASTERS)))
+        write(corefile, self.corefile(component_kubeconfig(plane, "coredns", _MASTERS)))
         self.service("coredns").start([str(programs["coredns"]), "-conf", str(corefile)], env=env)
         kubelet.wait_ready(lambda: self.ready(plane), timeout_seconds=90)
         self._offer_gpus(plane)
@@ -73,7 +74,7 @@ class Node:
         return not tainted and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def kubelet_configuration(self, plane: ControlPlane, ports: dict[str, int]) -> dict[str, Any]:
-        """Return the kubelet's configuration: everything below the cluster's folder, nothing evicted, cgroup v1 or v2."""
+        """Return the kubelet's configuration: all below the cluster's folder, nothing evicted."""
         address = self.network.node_address
         serving = plane.authority.issue("kubelet-serving", user=f"system:node:{self.name}", hosts=(address, self.name))
         return {
@@ -132,7 +133,7 @@ class Node:
     def corefile(self, kubeconfig: Path) -> str:
         """Return CoreDNS' configuration: the cluster's names, and a quick no to every other one.
 
-        Nothing is forwarded, so no look-up leaves the machine; one second to live, so that a replaced pod is found at once.
+        Nothing is forwarded, so no look-up leaves the machine. Answers live one second: replaced pods are found at once.
         """
         address = self.network.node_address
         zones = "cluster.local in-addr.arpa ip6.arpa"

@@ -33,6 +33,15 @@ def below_cache(*parts: str) -> Path:
     return path
 
 
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write `text` unless the file says so already: some programs end when their configuration is written again."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=mode)
+    path.write_text(text)
+
+
 def require_free(path: Path, gib: float, purpose: str) -> None:
     """Raise DevError unless the disk that holds `path` has `gib` GiB free for `purpose`."""
     free = shutil.disk_usage(path).free / GIB

@@ -46,7 +46,7 @@ class Authority:
     def issue(self, name: str, *, user: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> Pair:
         """Return a pair for `user`, valid for client and server use; an earlier one of that name is kept.
 
-        groups: Kubernetes groups (the certificate's organisations). hosts: names and addresses that a server answers at.
+        groups: Kubernetes groups (the certificate's organisations). hosts: names and addresses of a server.
         """
         pair = Pair(certificate=self.folder / f"{name}.crt", key=self.folder / f"{name}.key")
         if pair.certificate.exists():
@@ -64,7 +64,9 @@ class Authority:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         builder = builder.add_extension(issuer, critical=False)
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
         _write_key(pair.key, key)
         pair.certificate.write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return pair

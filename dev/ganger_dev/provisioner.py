@@ -1,4 +1,4 @@
-"""Volumes for claims of the default StorageClass: a folder each, offered as a `local` volume already bound to its claim.
+"""Volumes for claims of the default StorageClass: a folder each, offered as a `local` volume bound to its claim.
 
 `local` and not hostPath, because only a `local` volume gets the pod's fsGroup, as a volume of a real cluster does.
 The volume names its claim by UID: the controller manager then binds the two at once instead of at its next round.
@@ -53,12 +53,12 @@ def wanted(claim: dict[str, Any]) -> bool:
     """Return whether a claim waits for a volume of ours. Pure."""
     spec, meta = claim["spec"], claim["metadata"]
     ours = spec.get("storageClassName") == STORAGE_CLASS and spec.get("volumeMode", "Filesystem") == "Filesystem"
-    return ours and not spec.get("volumeName") and "deletionTimestamp" not in meta
+    return bool(ours) and not spec.get("volumeName") and "deletionTimestamp" not in meta
 
 
 def released(volume: dict[str, Any]) -> bool:
     """Return whether a volume of ours has lost its claim and is to be deleted with its content. Pure."""
-    ours = volume["metadata"].get("annotations", {}).get(_BY) == PROVISIONER
+    ours: bool = volume["metadata"].get("annotations", {}).get(_BY) == PROVISIONER
     policy = volume["spec"].get("persistentVolumeReclaimPolicy")
     return ours and policy == "Delete" and volume.get("status", {}).get("phase") == "Released"
 

@@ -79,7 +79,9 @@ def _compile() -> bytes:
         command = ["gcc", "-Os", "-static", "-s", "-o", str(program), str(source)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
-            raise DevError("the sandbox program does not compile", result.stderr.strip()[-300:], "Check gcc and libc6-dev.")
+            raise DevError(
+                "the sandbox program does not compile", result.stderr.strip()[-300:], "Check gcc and libc6-dev."
+            )
         return program.read_bytes()
 
 

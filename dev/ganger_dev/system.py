@@ -24,7 +24,16 @@ PACKAGES: dict[str, str] = {
     "libc6-dev": "/usr/include/stdio.h",
     "dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
 }
-FOR_THE_NODE = ("runc", "containernetworking-plugins", "iproute2", "nftables", "conntrack", "iptables", "gcc", "libc6-dev")
+FOR_THE_NODE = (
+    "runc",
+    "containernetworking-plugins",
+    "iproute2",
+    "nftables",
+    "conntrack",
+    "iptables",
+    "gcc",
+    "libc6-dev",
+)
 FOR_IMAGES = ("buildah", "mmdebstrap", "runc")
 
 

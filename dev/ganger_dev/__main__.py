@@ -1,0 +1,143 @@
+"""`python -m ganger_dev`: binaries, cluster, images. Every failure is one line of what, why and what to do."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from ganger_dev import binaries, cluster, control_plane, generate, images
+from ganger_dev.errors import DevError
+
+_NAME = click.option("--name", default=cluster.DEFAULT, show_default=True, help="Which embedded cluster.")
+_TORCH = click.option("--torch", default=images.DEFAULT_TORCH, show_default=True, help="The version of torch.")
+
+
+@click.group()
+def main() -> None:
+    """Build and run what Ganger is developed and tested with."""
+
+
+@main.command("binaries")
+@click.argument("names", nargs=-1, type=click.Choice(list(binaries.TOOLS)))
+def build_binaries(names: tuple[str, ...]) -> None:
+    """Build the Kubernetes programs that are missing (all, or NAMES) and print where they lie."""
+    for path in binaries.ensure(*names).values():
+        click.echo(path)
+
+
+@main.group("cluster")
+def cluster_commands() -> None:
+    """Start, stop and inspect the embedded single-node Kubernetes."""
+
+
+@cluster_commands.command("up")
+@_NAME
+def cluster_up(name: str) -> None:
+    """Start the cluster (again is fine), load the images that are built, and print its kubeconfig."""
+    found = cluster.up(name)
+    images.load_built(found.containerd)
+    click.echo(f"export KUBECONFIG={found.kubeconfig}")
+
+
+@cluster_commands.command("down")
+@_NAME
+def cluster_down(name: str) -> None:
+    """Stop the cluster and remove all of it but the images."""
+    cluster.down(name)
+    click.echo(f"cluster {name} is down")
+
+
+@cluster_commands.command("status")
+@_NAME
+def cluster_status(name: str) -> None:
+    """Print the running programs; exits 1 when there are none."""
+    pids = cluster.status(name)
+    for service, pid in pids.items():
+        click.echo(f"{service:<28}{pid}")
+    if not pids:
+        click.echo(f"cluster {name} is down")
+        sys.exit(1)
+
+
+@cluster_commands.command("kubeconfig")
+@_NAME
+def cluster_kubeconfig(name: str) -> None:
+    """Print the path of the running cluster's kubeconfig."""
+    found = cluster.running(name)
+    if found is None:
+        raise DevError(f"cluster {name} has no kubeconfig", "it is down", "Start it with `make cluster`.")
+    click.echo(found.kubeconfig)
+
+
+@main.command("images")
+@_TORCH
+@click.option("--export", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the worker image there.")
+@click.option("--export-operator", "operator_file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the operator image there.")  # fmt: skip
+@_NAME
+def build_images(torch: str, file: Path | None, operator_file: Path | None, name: str) -> None:
+    """Build both images and load them into the embedded cluster if it runs."""
+    chosen = {images.pytorch(torch): file, images.operator(): operator_file}
+    for image in chosen:
+        images.build(image)
+    found = cluster.running(name)
+    for image, target in chosen.items():
+        if found is not None:
+            images.load(image, found.containerd)
+        if target is not None:
+            images.export(image, target)
+
+
+@main.command("prepare")
+@click.option(
+    "--images/--no-images", "with_images", default=True, help="Whether to start a cluster and load the images."
+)
+@_NAME
+def prepare(with_images: bool, name: str) -> None:
+    """Make everything that tests and benches start from: programs, and unless told otherwise images and a cluster."""
+    binaries.ensure()
+    if with_images:
+        for image in (images.operator(), images.pytorch()):
+            images.build(image)
+        images.load_built(cluster.up(name).containerd)
+
+
+@main.command("control-plane")
+@click.option("--kwok", "kwok_nodes", default=0, help="Simulate that many nodes.")
+def run_control_plane(kwok_nodes: int) -> None:
+    """Run a bare control plane until interrupted."""
+    with tempfile.TemporaryDirectory(prefix="ganger-") as folder:
+        plane = control_plane.start_control_plane(Path(folder), kwok=kwok_nodes > 0)
+        try:
+            plane.add_kwok_nodes(kwok_nodes)
+            click.echo(f"export KUBECONFIG={plane.kubeconfig}\naudit log: {plane.audit_log}\nCtrl-C stops it")
+            while plane.running():
+                time.sleep(1)
+        except KeyboardInterrupt:
+            click.echo("stopping")
+        finally:
+            plane.stop()
+
+
+@main.command("generate")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when a checked-in file is stale.")
+def run_generate(check: bool) -> None:
+    """Write every file that is made from code."""
+    sys.exit(generate.main(["--check"] if check else []))
+
+
+def entry() -> None:
+    """Run the command line; a DevError becomes one line and exit code 1."""
+    try:
+        main(prog_name="python -m ganger_dev")
+    except DevError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    entry()
