@@ -15,6 +15,6 @@ class DevError(Exception):
 
 
 WITHOUT_A_CLUSTER = (
-    "Use a cluster you already have (kind, k3d, minikube: `make images`, then load the archive as images/README.md says) or "
-    " run the job as local processes with `ganger run job.yaml`."
+    "Use a cluster you already have (kind, k3d, minikube: `make images`, load the archive as images/README.md says), "
+    "or run the job as local processes with `ganger run job.yaml`."
 )

@@ -133,7 +133,7 @@ class Node:
     def corefile(self, kubeconfig: Path) -> str:
         """Return CoreDNS' configuration: the cluster's names, and a quick no to every other one.
 
-        Nothing is forwarded, so no look-up leaves the machine. Answers live one second: replaced pods are found at once.
+        Nothing is forwarded, so no look-up leaves the machine. Answers live one second: a new pod is found at once.
         """
         address = self.network.node_address
         zones = "cluster.local in-addr.arpa ip6.arpa"
