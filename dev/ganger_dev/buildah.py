@@ -104,6 +104,20 @@ def build(dockerfile: str, *, tag: str, arguments: Mapping[str, str], log: Path,
         run(*words, *(["--target", target] if target else []), str(repository()), log=log)
 
 
+def write_layout(name: str, layout: Path) -> None:
+    """Write an image as an OCI layout with uncompressed layers; a layer whose file is there already is left out.
+
+    skopeo does this part: buildah compresses every layer of a layout, and so never finds one to be there.
+    """
+    store = below_cache("images")
+    source = f"containers-storage:[overlay@{store / 'store'}+{store / 'run'}]{name}"
+    command = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
+    command += [source, f"oci:{layout}:image"]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    if result.returncode != 0:
+        raise DevError("skopeo copy failed", result.stderr.strip()[-300:], "Check the free disk space.")
+
+
 def pip_configuration(environ: Mapping[str, str]) -> str:
     """Return the pip.conf of a build: this machine's index and certificate settings, as its environment gives them."""
     lines = ["[global]", "disable-pip-version-check = true"]

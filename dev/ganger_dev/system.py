@@ -20,6 +20,7 @@ PACKAGES: dict[str, str] = {
     "iptables": "iptables",
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
+    "skopeo": "skopeo",
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdio.h",
     "dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
@@ -34,7 +35,7 @@ FOR_THE_NODE = (
     "gcc",
     "libc6-dev",
 )
-FOR_IMAGES = ("buildah", "mmdebstrap", "runc")
+FOR_IMAGES = ("buildah", "mmdebstrap", "skopeo", "runc")
 
 
 def missing_packages(names: tuple[str, ...]) -> list[str]:
