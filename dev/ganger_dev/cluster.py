@@ -113,9 +113,9 @@ def down(name: str = DEFAULT) -> None:
         for path in (folder, runtime.run_folder, runtime.root):
             unmount_below(path)
         _remove_cgroups()
-        _remove_empty_folders()
         for path in (folder, runtime.run_folder):
             shutil.rmtree(path, ignore_errors=True)
+        _remove_empty_folders()
 
 
 def status(name: str = DEFAULT) -> dict[str, int]:
@@ -176,6 +176,9 @@ def _remove_empty_folders() -> None:
     """Remove what the kubelet, the shim and the CNI plug-ins leave at their fixed places, if nobody else uses it."""
     for name in ("kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION"):
         Path("/var/lib/kubelet/device-plugins", name).unlink(missing_ok=True)
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and not link.exists():  # its log was in the cluster's folder
+            link.unlink()
     for top in ("/var/lib/kubelet", "/var/lib/cni", "/run/containerd", "/var/log/containers"):
         for path in [*sorted(Path(top).rglob("*"), key=lambda one: len(one.parts), reverse=True), Path(top)]:
             if path.is_dir() and not path.is_symlink():
