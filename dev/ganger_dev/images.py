@@ -146,6 +146,10 @@ def load(image: Image, runtime: Containerd) -> None:
             (layout / "index.json").write_text(json.dumps(index))
             _send(layout, {digest[7:] for digest in present}, runtime)
         runtime.ctr("images", "label", image.full_name, f"{_FINGERPRINT}={fingerprint}")
+        # The kubelet's second name of the image that was replaced would keep its layers for ever.
+        stale = replaced(runtime.ctr("images", "list"))
+        if stale:
+            runtime.ctr("images", "remove", *stale)
         print(f"done in {time.monotonic() - started:.1f} s", flush=True)
 
 
@@ -172,6 +176,13 @@ def files_below(root: Path, names: Iterable[str]) -> list[Path]:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found += [one for one in inside if one.is_file() and "__pycache__" not in one.parts]
     return found
+
+
+def replaced(listing: str) -> list[str]:
+    """Return the references by digest of a `ctr images list` whose image has no other name any more. Pure."""
+    rows = [line.split()[:3] for line in listing.splitlines()[1:] if line.strip()]
+    named = {digest for name, _, digest in rows if not name.startswith("sha256:")}
+    return [name for name, _, digest in rows if name.startswith("sha256:") and digest not in named]
 
 
 def held_blobs(store: Path) -> dict[str, int]:

@@ -93,3 +93,14 @@ def test_the_sandbox_archive_is_an_image_of_one_program():
     assert sandbox.NAME == entry["annotations"]["io.containerd.image.name"]
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
     assert ["/sandbox"] == config["config"]["Entrypoint"]
+
+
+def test_a_replaced_image_loses_its_second_name_and_a_current_one_keeps_it():
+    listing = """\
+REF            TYPE  DIGEST     SIZE
+docker.io/a:1  oci   sha256:m2  1 MiB
+sha256:c1      oci   sha256:m1  1 MiB
+sha256:c2      oci   sha256:m2  1 MiB
+"""
+
+    assert ["sha256:c1"] == images.replaced(listing)
