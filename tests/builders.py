@@ -94,7 +94,7 @@ def pod(
                     LABEL_ATTEMPT: str(attempt),
                     LABEL_WORKER: str(worker),
                 },
-                "ownerReferences": [{"uid": uid, "kind": "TrainingJob", "name": job_.metadata.name, "controller": True}],
+                "ownerReferences": [{"uid": uid, "kind": "TrainingJob", "controller": True}],
             },
             "spec": {"nodeName": "node-1" if phase != "Pending" else ""},
             "status": {

@@ -18,8 +18,10 @@ from typing import Any, Final
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from ganger.contract import ExitCode
 from ganger_trainer import rendezvous, signals, worker
 from ganger_trainer.environment import Worker
+from ganger_trainer.failures import UserError
 from ganger_trainer.reports import Ended, Sender, Started
 
 SHUTDOWN_SECONDS: Final = 5  # what is left of a gang after one rank failed; nothing in it can be saved
@@ -68,9 +70,17 @@ def _entry(spec: Worker) -> tuple[Callable[..., Any] | str, tuple[Any, ...]]:
     if spec.script is None:
         return worker.run, (spec,)
     path = spec.script[0]
-    if path.endswith(".py") and os.environ.get("GANGER_SCRIPT_FRESH") != "1":
+    if path.endswith(".py"):
+        if not Path(path).is_file():
+            raise UserError(
+                "ScriptMissing",
+                f"script {path!r} is not a file (working directory {Path.cwd()}): check the path, and that the "
+                "code is in the "
+                "image or comes with spec.code",
+                ExitCode.USER_INPUT_MISSING,
+            )
         return run_script, (spec.script,)
-    command = (sys.executable, "-u", *spec.script) if path.endswith(".py") or path == "-m" else spec.script
+    command = (sys.executable, "-u", *spec.script) if path == "-m" else spec.script
     return command[0], command[1:]
 
 

@@ -79,16 +79,14 @@ class Observer:
         print(f"evaluation at step {parts.step}: {words}", flush=True)
 
     def evaluate_last(self, parts: "Parts") -> None:
-        """Evaluate the model unless this step was evaluated; print each metric on a line of its own."""
+        """Evaluate the model unless this step was evaluated; print each metric on its own line."""
         if self._evaluates and self._evaluated_at != parts.step:
             self.evaluate(parts)
         for name, value in self.metrics.items():
             print(f"{name} {value:.4f}", flush=True)
 
     def score(self) -> float | None:
-        """Return what `keep.best` compares, lower is better; None where the task measures nothing that can be
-        compared.
-        """
+        """Return what `keep.best` compares, lower is better; None where the task measures no such thing."""
         if not self.metrics:
             return None
         if hasattr(self._task, "score"):

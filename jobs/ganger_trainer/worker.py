@@ -84,8 +84,9 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     observer = Observer(gang, sender, job, evaluate_every=every)
     keeper = open_keeper(worker, gang, sender, observer.score)
     resumed = keeper.resume(parts)
-    if gang.is_first and resumed is not None:
-        print(f"resumed from step {resumed} (attempt {worker.attempt}, {gang.world_size} processes)", flush=True)
+    if gang.is_first:
+        where = f"resumed from step {resumed}" if resumed is not None else "training begins"
+        print(f"{where} (attempt {worker.attempt}, {gang.world_size} processes, {gang.device.type})", flush=True)
     sender.send(Training(rank=gang.rank, total_steps=parts.total_steps, resumed_from=resumed), surely=True)
     done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
     gang.leave()

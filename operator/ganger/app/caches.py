@@ -86,5 +86,7 @@ class Caches:
 
 
 def _meta(old: Any | Undecodable | None, new: Any | Undecodable | None) -> Metadata:
-    meta: Metadata = (new if new is not None else old).metadata
+    changed = new if new is not None else old
+    assert changed is not None, "a change has an old or a new object"
+    meta: Metadata = changed.metadata
     return meta

@@ -4,7 +4,6 @@ A standby watches everything and the lease, so that a hand-over costs one write.
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 
@@ -26,7 +25,7 @@ from ganger.runtime.queue import Queue
 
 log = logging.getLogger(__name__)
 LEASE_NAME = "ganger-operator"
-DRAIN_SECONDS = 2.0
+DRAIN_SECONDS = 1.0  # for the last events, before the lease is given back
 
 
 class Process:
@@ -87,8 +86,8 @@ class Process:
             for loop in loops:
                 loop.cancel()
 
-    async def _lead(self) -> None:
-        """Work until cancelled; a cancellation lets the running passes end first."""
+    async def _lead(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, and let the running passes end; cancelled when the lease is lost."""
         for reflector in self._reflectors:
             await reflector.wait_synced()
         self._queue = Queue(metrics=self._metrics)
@@ -103,16 +102,11 @@ class Process:
             self._queue.add(job.key)
         for strange in self.caches.jobs.all_undecodable():
             self._queue.add((strange.metadata.namespace, strange.metadata.name))
-        log.info("leading, %d jobs", len(self.caches.jobs))
-        working = asyncio.create_task(controller.run())
+        log.info("leading over %d jobs", len(self.caches.jobs))
         try:
-            await asyncio.shield(working)
+            await controller.run(stopping)
+            await self._recorder.drain(within=DRAIN_SECONDS)
         finally:
-            # Only what the fence still lets through; a lost lease stops the passes at their next write.
-            await controller.stop(within=DRAIN_SECONDS)
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
-            await self._recorder.drain(within=1.0)
             self._queue = None
 
     def _enqueue(self, key: Key) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from ganger.api.types import IMAGE_PATTERN
-from ganger.api.workload import DNS_LABEL
+from ganger.api.workload import DNS_LABEL, IMAGE
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -47,7 +46,7 @@ def read(env: Mapping[str, str]) -> Settings:
     if not re.fullmatch(DNS_LABEL, namespace):
         mistakes.append(f"GANGER_NAMESPACE={namespace!r}: must be the name of a namespace")
     image = env.get("GANGER_DEFAULT_IMAGE", "pytorch-cuda:v2.15")
-    if not re.fullmatch(IMAGE_PATTERN, image):
+    if not re.fullmatch(IMAGE, image):
         mistakes.append(f"GANGER_DEFAULT_IMAGE={image!r}: must be an image reference such as pytorch-cuda:v2.15")
     watched = tuple(part.strip() for part in env.get("GANGER_WATCH_NAMESPACES", "").split(",") if part.strip())
     mistakes += [

@@ -124,8 +124,9 @@ class Election:
         asked = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({work, renewing, asked}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.set()
-            await asyncio.wait({work, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                stopping.set()
+                await asyncio.wait({work, renewing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._end(work, renewing, asked)
         if not work.cancelled():

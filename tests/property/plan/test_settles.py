@@ -28,7 +28,8 @@ class World:
 
     def step(self) -> bool:
         """One pass and its execution; True when something was done."""
-        decision = decide(self.job, Seen(pods=tuple(self.pods.values()), service=self.service, claim=self.claim), at(self.now))
+        seen = Seen(pods=tuple(self.pods.values()), service=self.service, claim=self.claim)
+        decision = decide(self.job, seen, at(self.now))
         if decision.status is not None:
             self._check(self.job.status, decision.status)
             self.job = msgspec.structs.replace(self.job, status=decision.status)

@@ -52,7 +52,9 @@ def test_rule_beats_the_meaning_of_a_user_error():
 def test_rule_matches_the_reason_of_the_kubelet():
     rules = [{"name": "oom", "onReasons": ["OOMKilled"], "action": "FailJob"}]
 
-    assert ("fail", "OOMKilled") == (verdict(137, reason="OOMKilled", rules=rules).action, verdict(137, reason="OOMKilled", rules=rules).reason)
+    found = verdict(137, reason="OOMKilled", rules=rules)
+
+    assert ("fail", "OOMKilled") == (found.action, found.reason)
 
 
 def test_disruption_beats_the_exit_code_it_caused():

@@ -1,0 +1,151 @@
+"""What the trainer's loop costs beside a bare PyTorch loop of the same model, data and optimizer.
+
+Both loops run in this process, alternating in short rounds, one thread each, so that a busy machine slows both. Ours has
+everything on: step histogram, log lines, reports to a socket, signal flag, agreement, resume state. Prints one JSON object:
+microseconds per step of both, the median ratio of neighbouring rounds, and a bootstrap interval of that median.
+
+    PYTHONPATH=operator:jobs python bench/trainer_overhead.py --rounds 60
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import platform
+import random
+import statistics
+import time
+
+import torch
+from ganger_trainer import loop, ranks
+from ganger_trainer.agreement import Agreement
+from ganger_trainer.batches import Order
+from ganger_trainer.config import TrainConfig
+from ganger_trainer.feed import Feed
+from ganger_trainer.keeper import NoKeeper
+from ganger_trainer.observer import Observer
+from ganger_trainer.reports import Listener, Sender
+from torch import nn
+from torch.nn import functional
+
+BATCH, FEATURES, WIDTH, SAMPLES = 128, 64, 128, 8192
+
+
+class Mlp:
+    """The task: some 0.4 ms per step on one core."""
+
+    def loss(self, model, batch):
+        x_BF, y_B = batch
+        return functional.cross_entropy(model(x_BF), y_B)
+
+
+def network():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(FEATURES, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)
+    )
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+
+class Bare:
+    """The loop of a tutorial: shuffle per epoch, index, forward, loss, backward, update."""
+
+    def __init__(self, data):
+        self.data = data
+        self.model, self.optimizer = network()
+        self.model.train()
+
+    def run(self, steps):
+        x_NF, y_N = self.data
+        model, optimizer = self.model, self.optimizer
+        done = 0
+        while done < steps:
+            permutation = torch.randperm(SAMPLES)
+            for start in range(0, SAMPLES, BATCH):
+                indices = permutation[start : start + BATCH]
+                loss = functional.cross_entropy(model(x_NF[indices]), y_N[indices])
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                done += 1
+                if done == steps:
+                    break
+
+
+class Ours:
+    """The same through `ganger_trainer.loop`."""
+
+    def __init__(self, data, sender):
+        model, optimizer = network()
+        self.gang = ranks.Ranks(rank=0, world_size=1, local_rank=0, device=torch.device("cpu"))
+        order = Order(size=SAMPLES, batch_size=BATCH, seed=0, world_size=1)
+        config = TrainConfig(batch_size=BATCH, log_every_seconds=1.0)
+        feed = Feed(data, order, rank=0, device=self.gang.device, micro_batch=None, data_workers=0)
+        self.parts = loop.Parts(
+            config=config, task=Mlp(), model=model, module=model, optimizer=optimizer, scheduler=None, scaler=None,
+            order=order, feed=feed, device=self.gang.device, total_steps=0,
+        )  # fmt: skip
+        self.observer = Observer(self.gang, sender, self.parts.task, evaluate_every=1 << 60)
+
+    def run(self, steps):
+        self.parts.total_steps = self.parts.step + steps
+        with contextlib.redirect_stdout(io.StringIO()):
+            loop.train(self.parts, Agreement(self.gang, step=self.parts.step), NoKeeper(), self.observer)
+
+
+def timed(run, steps):
+    began = time.perf_counter()
+    run(steps)
+    return (time.perf_counter() - began) / steps
+
+
+def interval(ratios, draws=2000):
+    """Return the 95 % bootstrap interval of the median."""
+    chance = random.Random(0)
+    medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(draws))
+    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=512, help="steps per round and loop")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = torch.randn(SAMPLES, FEATURES), torch.randint(0, 10, (SAMPLES,))
+    heard = []
+    listener = Listener(heard.append)
+    bare, ours = Bare(data), Ours(data, Sender(listener.path))
+    for loop_of in (bare, ours):
+        loop_of.run(options.steps)
+    pairs = []
+    for number in range(options.rounds):
+        order = (bare, ours) if number % 2 else (ours, bare)
+        times = {id(one): timed(one.run, options.steps) for one in order}
+        pairs.append((times[id(bare)], times[id(ours)]))
+    listener.close()
+    ratios = [mine / theirs for theirs, mine in pairs]
+    low, high = interval(ratios)
+    bare_us, ours_us = (1e6 * statistics.median(column) for column in zip(*pairs, strict=True))
+    print(
+        json.dumps(
+            {
+                "bench": "trainer_overhead",
+                "bareMicroseconds": round(bare_us, 2),
+                "oursMicroseconds": round(ours_us, 2),
+                "ratio": round(statistics.median(ratios), 4),
+                "ratioInterval95": [round(low, 4), round(high, 4)],
+                "rounds": options.rounds,
+                "stepsPerRound": options.steps,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "cpus": os.cpu_count(),
+                "goal": "ratio <= 1.01",
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+{{/* Name of every namespaced object: the release's, with the chart's name in it. */}}
+{{- define "ganger.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of cluster-scoped objects; with the namespace, so that two releases do not meet. */}}
+{{- define "ganger.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "ganger.fullname" .) -}}
+{{- end -}}
+
+{{- define "ganger.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "ganger.labels" -}}
+{{ include "ganger.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: ganger
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "ganger.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "ganger.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{- define "ganger.image" -}}
+{{- with .Values.image -}}
+{{- $repository := ternary (printf "%s/%s" .registry .repository) .repository (ne .registry "") -}}
+{{- if .digest -}}
+{{- printf "%s@%s" $repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+What the operator may do with jobs and their children: what it uses and nothing else. No Secrets, no pods/exec.
+Its owner references do not set blockOwnerDeletion, so it needs no right on trainingjobs/finalizers, even where the
+admission plug-in OwnerReferencesPermissionEnforcement runs.
+*/}}
+{{- define "ganger.rules" -}}
+- apiGroups: [ganger.dev]
+  resources: [trainingjobs]
+  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
+- apiGroups: [ganger.dev]
+  resources: [trainingjobs/status]
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [services, persistentvolumeclaims]
+  verbs: [get, list, watch, create]
+- apiGroups: [events.k8s.io, ""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

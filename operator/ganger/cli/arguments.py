@@ -1,0 +1,123 @@
+"""Arguments and options that several commands share, with their checks.
+
+A name that Kubernetes would refuse is refused here: it never reaches a URL, and the message is about the command line.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ganger.cli import figures
+from ganger.cli.session import Session, Target
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
+_PREFIXES = ("trainingjob.ganger.dev/", "trainingjobs.ganger.dev/", "trainingjob/", "trainingjobs/", "tj/", "tjob/")
+NAME_LENGTH_MAX = 253
+OUTPUTS = ("table", "wide", "json", "yaml", "name")
+
+
+class ObjectName(click.ParamType):
+    """The name of an object; `tj/digits`, as `-o name` prints it, is taken too."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the bare name."""
+        text = str(value)
+        for prefix in _PREFIXES:
+            text = text.removeprefix(prefix)
+        if len(text) > NAME_LENGTH_MAX or _NAME.fullmatch(text) is None:
+            self.fail(f"{text!r} is no name of Kubernetes: lower-case letters, digits and '-', such as digits-2", param, ctx)
+        return text
+
+
+class Duration(click.ParamType):
+    """A time span such as 90s, 30m, 1h30m or 2d, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the seconds."""
+        if isinstance(value, int):
+            return value
+        seconds = figures.seconds_of(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is no duration: write 90s, 30m, 1h30m or 2d", param, ctx)
+        return seconds
+
+
+def _session(ctx: click.Context) -> Session:
+    session = ctx.find_object(Session)
+    assert session is not None, "main() passes the session"
+    return session
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        _session(ctx).debug = True
+
+
+def _set_no_colour(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        _session(ctx).terminal.no_colour = True
+
+
+def common(function: Function) -> Function:
+    """Add what every command takes: --no-color and --debug."""
+    function = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show the traceback of an error."
+    )(function)
+    return click.option(
+        "--no-color",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_no_colour,
+        help="Write no colours. NO_COLOR does the same.",
+    )(function)
+
+
+def _target(function: Callable[..., Any]) -> Callable[..., Any]:
+    def with_target(
+        *args: Any, namespace: str | None, context: str | None, kubeconfig: str | None, **kwargs: Any
+    ) -> Any:
+        target = Target(namespace=namespace, context=context, kubeconfig=kubeconfig)
+        return function(*args, target=target, **kwargs)
+
+    with_target.__doc__ = function.__doc__
+    with_target.__name__ = function.__name__
+    # click keeps the options added so far on the function itself.
+    with_target.__dict__.update(function.__dict__)
+    return with_target
+
+
+def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what names the cluster, handed over as `target`, and what every command takes."""
+    wrapped = common(_target(function))
+    wrapped = click.option(
+        "--kubeconfig", metavar="FILE", help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config."
+    )(wrapped)
+    wrapped = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")(
+        wrapped
+    )
+    return click.option(
+        "-n", "--namespace", type=ObjectName(), metavar="NAME", help="Namespace. Default: that of the context."
+    )(wrapped)
+
+
+def job_name(function: Function) -> Function:
+    """Add the argument NAME."""
+    return click.argument("name", type=ObjectName())(function)
+
+
+def output(function: Function) -> Function:
+    """Add -o."""
+    return click.option(
+        "-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="How it is printed."
+    )(function)
+
+
+pass_session = click.make_pass_decorator(Session)

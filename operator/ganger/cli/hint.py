@@ -1,0 +1,261 @@
+"""From what is seen of a job to one line of cause and one of remedy. Pure; a table that grows with experience.
+
+A hint is only given where the facts name the cause; a guess would send people the wrong way.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+
+from msgspec import Struct
+
+from ganger.api.status import Failure
+from ganger.cli.seen import Seen
+from ganger.contract import LABEL_QUEUE
+
+SILENCE = timedelta(seconds=20)  # a guess: an operator that is there answers within a second or two
+
+
+class Hint(Struct, frozen=True):
+    """The cause of the trouble and what to do about it."""
+
+    cause: str
+    fix: str
+
+
+class _Rule(Struct, frozen=True):
+    pattern: re.Pattern[str]
+    cause: str
+    fix: str
+
+
+def _rule(pattern: str, cause: str, fix: str) -> _Rule:
+    return _Rule(re.compile(pattern), cause, fix)
+
+
+# Matched against "reason: message" of each obstacle; the first that matches wins, so the special come first.
+_WAITING = (
+    _rule(
+        r"exceeded quota: (?P<quota>[^,\s]+)",
+        "the namespace's ResourceQuota {quota} has no room for the gang",
+        "ask for fewer workers or resources, wait for other jobs, or have the quota raised",
+    ),
+    _rule(
+        r"violates PodSecurity",
+        "the namespace's Pod Security level refuses the pods",
+        "remove what the message names from the manifest; Ganger's own pods pass the level restricted",
+    ),
+    _rule(
+        r"must specify (?P<what>limits\.\w+|requests\.\w+)",
+        "a quota of the namespace demands {what}",
+        "set it under spec.resources",
+    ),
+    _rule(
+        r"Insufficient (?P<what>[\w.-]+/gpu)",
+        "no node has enough free {what}",
+        "ask for fewer under spec.resources.limits, spread over more workers, or wait for other jobs",
+    ),
+    _rule(
+        r"Insufficient (?P<what>[\w./-]+)",
+        "no node has enough free {what}",
+        "lower spec.resources.requests, or add a node",
+    ),
+    _rule(
+        r'persistentvolumeclaim "?(?P<claim>[\w.-]+)"? not found',
+        "the claim {claim} does not exist in this namespace",
+        "create it, or correct its name in the manifest",
+    ),
+    _rule(
+        r"persistentvolumeclaim \"?(?P<claim>[\w.-]+)\"? is being deleted",
+        "the claim {claim} is being deleted",
+        "wait until it is gone, or name another claim",
+    ),
+    _rule(
+        r"unbound immediate PersistentVolumeClaims|no persistent volumes available|ProvisioningFailed",
+        "no volume was found for a claim of the job",
+        "'kubectl get storageclass' shows what there is: set spec.checkpoint.volume.storageClassName and accessMode to fit",
+    ),
+    _rule(
+        r"volume node affinity conflict|Multi-Attach error",
+        "the checkpoint volume cannot be attached to the nodes of all workers",
+        "use a storage class with accessMode ReadWriteMany, or one worker",
+    ),
+    _rule(
+        r"untolerated taint",
+        "every fitting node has a taint that the job does not tolerate",
+        "add it to spec.tolerations if the job may run there",
+    ),
+    _rule(
+        r"didn't match Pod's node affinity/selector",
+        "no node has the labels of spec.nodeSelector or spec.affinity",
+        "'kubectl get nodes --show-labels' shows what there is",
+    ),
+    _rule(
+        r"topology spread constraints",
+        "no node satisfies spec.topologySpreadConstraints",
+        "loosen maxSkew, or use whenUnsatisfiable: ScheduleAnyway",
+    ),
+    _rule(
+        r"(?:ErrImagePull|ImagePullBackOff).*(?:unauthorized|denied|authentication required|403 Forbidden|no basic auth)",
+        "the registry does not let the node pull the image",
+        "name a Secret with credentials in spec.imagePullSecrets",
+    ),
+    _rule(
+        r"ErrImageNeverPull",
+        "the image is not on the node and must not be pulled",
+        "load it onto the nodes, or use an image from a registry",
+    ),
+    _rule(
+        r"ErrImagePull|ImagePullBackOff|InvalidImageName",
+        "the image cannot be pulled",
+        "check spec.image, its tag, and that the nodes reach the registry",
+    ),
+    _rule(
+        r'[Ss]ecret "?(?P<name>[\w.-]+)"? not found',
+        "the Secret {name} does not exist in this namespace",
+        "create it, or mark it optional: true in the manifest",
+    ),
+    _rule(
+        r'[Cc]onfig[Mm]ap "?(?P<name>[\w.-]+)"? not found',
+        "the ConfigMap {name} does not exist in this namespace",
+        "create it, or mark it optional: true in the manifest",
+    ),
+    _rule(
+        r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?P<name>\S+)",
+        "the {kind} {name} has no key {key}",
+        "correct the key in spec.env, or add it to the {kind}",
+    ),
+    _rule(
+        r'serviceaccount "?(?P<name>[\w.-]+)"? not found',
+        "the service account {name} does not exist in this namespace",
+        "create it, or leave spec.serviceAccountName out",
+    ),
+    _rule(
+        r"no PriorityClass with name (?P<name>\S+)",
+        "the priority class {name} does not exist",
+        "'kubectl get priorityclass' shows what there is",
+    ),
+    _rule(
+        r"VolumeConflict",
+        "a claim of the name that the job needs belongs to something else",
+        "rename the job, or name that claim in spec.checkpoint.volume.claimName",
+    ),
+    _rule(
+        r"WaitingForPrevious\w+",
+        "objects of a deleted job of the same name are still there",
+        "wait a moment; they go when their pods have stopped",
+    ),
+    _rule(
+        r"StartError|RunContainerError.*(?:executable file not found|no such file)",
+        "the image does not have the command of the job",
+        "correct spec.command, or use an image that has it",
+    ),
+)
+_BY_REASON = {
+    "OOMKilled": Hint(
+        "a worker used more memory than its limit",
+        "raise spec.resources.limits.memory, or use a smaller batch or fewer data loader workers",
+    ),
+    "Evicted": Hint(
+        "a node was short of memory or disk and evicted a worker",
+        "set requests equal to limits under spec.resources, so that others are evicted first",
+    ),
+    "NonFiniteLoss": Hint(
+        "the loss became NaN or infinite",
+        "lower the learning rate, clip gradients, or use bf16 instead of fp16; the last checkpoint is from before it",
+    ),
+    "ConfigInvalid": Hint(
+        "spec.config does not fit the task's own settings", "correct what the message names, then submit the job again"
+    ),
+    "TaskInvalid": Hint(
+        "spec.task could not be loaded", "check module:name, and that spec.image or spec.code contains the module"
+    ),
+    "CheckpointMismatch": Hint(
+        "the checkpoints are of another model or configuration",
+        "restore the old configuration, or give the job another folder with spec.checkpoint.volume.path",
+    ),
+    "CheckpointDirInUse": Hint(
+        "another job keeps its checkpoints in the same folder", "give this one its own spec.checkpoint.volume.path"
+    ),
+    "DeadlineExceeded": Hint(
+        "the job was not complete within spec.activeDeadlineSeconds", "raise it; a new job goes on from the checkpoints"
+    ),
+    "Unsupported": Hint("the operator cannot serve a field of this job", "remove the field that the message names"),
+}
+_BY_EXIT_CODE = {
+    65: Hint("the data or the checkpoint cannot be used as it is", "read the message and the logs of that worker"),
+    66: Hint("a file, data set or checkpoint is missing", "check the paths in spec.config and that the volume is mounted"),
+    78: Hint("the task, its configuration or its environment is wrong", "correct what the message names"),
+    126: Hint("the command is there but cannot be executed", "check its permissions and the image's architecture"),
+    127: Hint("the image does not have the command", "correct spec.command, or use an image that has it"),
+    137: Hint("a worker was killed from outside (SIGKILL)", "look at its memory: spec.resources.limits.memory, dmesg"),
+    139: Hint("a worker crashed in native code (SIGSEGV)", "run it with PYTHONFAULTHANDLER=1 under spec.env to see where"),
+}
+
+
+def hint(seen: Seen) -> Hint | None:
+    """Return the cause of the trouble and its remedy, or None when all is well or the facts do not tell."""
+    status = seen.job.status
+    if status.is_true("Complete"):
+        return None
+    if status.is_true("Failed"):
+        return _failed(seen)
+    if seen.job.spec.suspend or status.is_true("Suspended"):
+        return _suspended(seen)
+    if not status.conditions:
+        return _ignored(seen)
+    if status.is_true("Running"):
+        last = status.restarts.last if status.restarts is not None else None
+        return _of_failure(last) if last is not None else None
+    return _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles()) or (
+        _of_failure(status.restarts.last) if status.restarts is not None and status.restarts.last is not None else None
+    )
+
+
+def _failed(seen: Seen) -> Hint | None:
+    condition, restarts = seen.job.status.condition("Failed"), seen.job.status.restarts
+    reason = condition.reason if condition is not None else ""
+    if reason == "StartDeadlineExceeded":
+        found = _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles())
+        return found or Hint("not every worker ran within spec.startDeadlineSeconds", "raise it, or free resources")
+    cause = _of_failure(restarts.last) if restarts is not None and restarts.last is not None else None
+    if cause is not None and reason != "DeadlineExceeded":
+        return cause
+    found = _BY_REASON.get(reason) or _of_texts([f"{reason}: {condition.message if condition else ''}"])
+    if found is None and reason == "MaxRestartsReached":
+        return Hint("the workers failed again and again", "the logs name the cause: 'ganger logs' with --worker")
+    return found
+
+
+def _of_failure(failure: Failure) -> Hint | None:
+    return _BY_REASON.get(failure.reason) or _BY_EXIT_CODE.get(failure.exit_code or 0)
+
+
+def _suspended(seen: Seen) -> Hint:
+    queue = seen.job.metadata.labels.get(LABEL_QUEUE)
+    if queue:
+        fix = f"'kubectl get workloads -n {seen.job.metadata.namespace}' shows its place; it starts by itself"
+        return Hint(f"the queue {queue} has not admitted the job yet", fix)
+    return Hint("spec.suspend is true", f"'ganger resume {seen.job.metadata.name}' lets it go on")
+
+
+def _ignored(seen: Seen) -> Hint | None:
+    created = seen.job.metadata.creation_timestamp
+    if seen.job.spec.managed_by not in (None, "ganger.dev/ganger"):
+        return Hint(f"spec.managedBy leaves the job to {seen.job.spec.managed_by}", "remove it to let Ganger run the job")
+    if created is None or seen.now - created < SILENCE:
+        return None
+    return Hint(
+        "no operator has looked at the job",
+        "check that it runs and watches this namespace: kubectl get deploy -A -l app.kubernetes.io/name=ganger",
+    )
+
+
+def _of_texts(texts: Iterable[str]) -> Hint | None:
+    for text in texts:
+        for rule in _WAITING:
+            match = rule.pattern.search(text)
+            if match is not None:
+                groups = match.groupdict()
+                return Hint(rule.cause.format(**groups), rule.fix.format(**groups))
+    return None

@@ -1,0 +1,104 @@
+"""`ganger list`: jobs, one line each, with the columns of `kubectl get tj`."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+import msgspec
+from msgspec import Raw
+
+from ganger.api.types import TrainingJob
+from ganger.cli import arguments, figures, jobs, printing
+from ganger.cli.connection import Connection
+from ganger.cli.problem import Code, doing
+from ganger.cli.session import Session, Target
+from ganger.cli.terminal import escape
+from ganger.contract import LABEL_QUEUE
+from ganger.kube.resources import TRAINING_JOBS
+
+COLUMNS = ("NAME", "PHASE", "WORKERS", "STEP", "PROGRESS", "LOSS", "RESTARTS", "AGE")
+WIDE_COLUMNS = ("ETA", "CHECKPOINT", "QUEUE", "IMAGE", "MESSAGE")
+
+
+@click.command("list")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Jobs of every namespace.")
+@click.option("-l", "--selector", default="", metavar="LABELS", help="Only jobs with these labels, as in team=vision.")
+@click.option("--no-headers", is_flag=True, help="Leave the header line out.")
+@arguments.output
+@arguments.on_cluster
+@arguments.pass_session
+def list_jobs(
+    session: Session, target: Target, all_namespaces: bool, selector: str, no_headers: bool, output: str
+) -> Code:
+    """List jobs with phase, progress and loss."""
+
+    async def body(connection: Connection) -> tuple[list[Raw], str | None]:
+        namespace = None if all_namespaces else connection.namespace
+        with doing("listing jobs"):
+            found, _ = await jobs.items(connection, TRAINING_JOBS, namespace, label_selector=selector)
+        return found, namespace
+
+    found, namespace = session.with_cluster(target, body)
+    found.sort(key=lambda item: (jobs.metadata_of(item).namespace, jobs.metadata_of(item).name))
+    if output in ("json", "yaml"):
+        whole = printing.listed([jobs.without_noise(item) for item in found])
+        session.terminal.data(printing.as_json(whole) if output == "json" else printing.as_yaml(whole))
+    elif output == "name":
+        for item in found:
+            session.terminal.data(printing.as_name(jobs.metadata_of(item).name))
+    elif not found:
+        where = f"namespace {namespace}" if namespace is not None else "any namespace"
+        session.terminal.message(f"no jobs in {where}; 'ganger submit -f job.yaml' starts one")
+    else:
+        header = columns(wide=output == "wide", with_namespace=all_namespaces)
+        rows = [
+            _row(session, item, wide=output == "wide", with_namespace=all_namespaces) for item in found
+        ]
+        for line in figures.table(() if no_headers else header, rows):
+            session.terminal.data(line)
+    return Code.COMPLETE
+
+
+def columns(*, wide: bool, with_namespace: bool) -> tuple[str, ...]:
+    """Return the header."""
+    return (("NAMESPACE",) if with_namespace else ()) + COLUMNS + (WIDE_COLUMNS if wide else ())
+
+
+def _row(session: Session, item: Raw, *, wide: bool, with_namespace: bool) -> tuple[str, ...]:
+    metadata = jobs.metadata_of(item)
+    try:
+        cells = (*_cells(msgspec.json.decode(item, type=TrainingJob), session.now(), wide=wide),)
+    except msgspec.ValidationError:
+        # A job of a newer operator: it is there, and what it is stays unknown to this version.
+        empty = ("",) * (len(columns(wide=wide, with_namespace=False)) - 3)
+        cells = (metadata.name, "?", *empty, figures.age(metadata.creation_timestamp, session.now()))
+    name, phase, *rest = (escape(cell) for cell in cells)
+    row = (name, session.terminal.phase(phase), *rest)
+    return (escape(metadata.namespace), *row) if with_namespace else row
+
+
+def _cells(job: TrainingJob, now: datetime, *, wide: bool) -> Iterator[str]:
+    status, progress = job.status, job.status.progress
+    yield job.metadata.name
+    yield status.phase or "Pending"
+    yield status.workers or f"0/{job.spec.workers}"
+    yield step(job)
+    yield f"{progress.percent}" if progress is not None and progress.percent is not None else ""
+    yield (progress.loss or "") if progress is not None else ""
+    yield str(status.restarts.total if status.restarts is not None else 0)
+    yield figures.age(job.metadata.creation_timestamp, now)
+    if wide:
+        eta = progress.eta_time if progress is not None and not status.finished else None
+        yield figures.duration((eta - now).total_seconds()) if eta is not None else ""
+        yield figures.age(status.checkpoint.latest_time if status.checkpoint is not None else None, now)
+        yield job.metadata.labels.get(LABEL_QUEUE, "")
+        yield job.spec.image or ""
+        yield status.message or ""
+
+
+def step(job: TrainingJob) -> str:
+    """Return the steps done, of how many where that is known."""
+    progress = job.status.progress
+    if progress is None or progress.step is None:
+        return ""
+    return f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step)

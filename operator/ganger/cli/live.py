@@ -1,0 +1,125 @@
+"""Objects of the cluster as they change: list once, then watch. Never polls.
+
+Each value is the whole present set, so a reader asks what is true now and can miss nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ganger.api.types import TrainingJob
+from ganger.cli import jobs
+from ganger.cli.connection import Connection
+from ganger.cli.problem import Code, Problem, doing
+from ganger.kube.errors import ApiError, Gone, ServerError, Status, Throttled, Unreachable, from_status
+from ganger.kube.resources import TRAINING_JOBS, Resource
+
+T = TypeVar("T")
+WATCH_SECONDS = 290  # shorter than the five minutes after which many proxies cut a connection
+SILENCE_SECONDS = 15  # how long after that the end may be late, before the connection counts as dead
+FAILURES_MAX = 6  # about half a minute: an API server restarts in less
+_PASSING = (Unreachable, ServerError, Throttled, Gone, TimeoutError)
+
+
+class _Line(Struct, frozen=True):
+    type: str
+    object: Raw
+
+
+_LINE = msgspec.json.Decoder(_Line)
+_STATUS = msgspec.json.Decoder(Status)
+
+
+async def live(
+    connection: Connection,
+    resource: Resource,
+    kind: type[T],
+    *,
+    label_selector: str = "",
+    field_selector: str = "",
+) -> AsyncIterator[Mapping[str, T]]:
+    """Yield the objects of the selection by name, at once and after every change, for ever.
+
+    Short troubles of the API server are waited out. Raises ApiError when they last, or at once where they were there
+    from the beginning.
+    """
+    failures, began = 0, False
+    while True:
+        try:
+            found, version = await jobs.items(
+                connection,
+                resource,
+                connection.namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+            )
+            objects = {jobs.metadata_of(item).name: jobs.typed(item, kind) for item in found}
+            failures, began = 0, True
+            yield dict(objects)
+            watch = connection.cluster.watch(
+                resource,
+                connection.namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                resource_version=version,
+                timeout_seconds=WATCH_SECONDS,
+            )
+            async for line in _bounded(watch):
+                if _take(line, objects, kind):
+                    yield dict(objects)
+        except _PASSING as error:
+            failures += 1
+            if not began or failures > FAILURES_MAX:
+                if isinstance(error, ApiError):
+                    raise
+                raise Unreachable("the API server went silent") from error
+            await asyncio.sleep(min(8.0, 0.25 * 2.0**failures))
+
+
+async def _bounded(watch: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of a watch, and raise TimeoutError where its end is overdue."""
+    async with asyncio.timeout(WATCH_SECONDS + SILENCE_SECONDS):
+        async for line in watch:
+            yield line
+
+
+def _take(line: bytes, objects: dict[str, T], kind: type[T]) -> bool:
+    """Take one line of a watch into the set and say whether it changed. Raises ApiError for an ERROR line."""
+    try:
+        event = _LINE.decode(line)
+    except msgspec.DecodeError:
+        return False  # a line cut short by the end of the stream; the next list has the whole
+    if event.type == "ERROR":
+        raise from_status(_STATUS.decode(event.object))
+    if event.type == "BOOKMARK":
+        return False
+    name = jobs.metadata_of(event.object).name
+    if event.type == "DELETED":
+        return objects.pop(name, None) is not None
+    objects[name] = jobs.typed(event.object, kind)
+    return True
+
+
+async def one_job(connection: Connection, name: str, *, uid: str = "") -> AsyncIterator[TrainingJob]:
+    """Yield the job at once and after every change, until it is gone.
+
+    uid: the job that is meant; a successor of the same name ends the series. Raises Problem where there is no such job.
+    """
+    known = uid
+    with doing(f"watching job {name} in namespace {connection.namespace}"):
+        async for found in live(connection, TRAINING_JOBS, TrainingJob, field_selector=f"metadata.name={name}"):
+            job = found.get(name)
+            if job is None and not known:
+                raise Problem(
+                    f"there is no job {name} in namespace {connection.namespace}",
+                    "",
+                    "'ganger list -A' shows the jobs of every namespace",
+                    code=Code.NOT_FOUND,
+                )
+            if job is None or (known and job.metadata.uid != known):
+                return
+            known = job.metadata.uid
+            yield job

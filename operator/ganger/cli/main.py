@@ -1,0 +1,130 @@
+"""`ganger`: finds the command, calls it, and turns whatever goes wrong into three lines and an exit code."""
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganger.cli import problem
+from ganger.cli.arguments import common
+from ganger.cli.problem import Code, Problem
+from ganger.cli.session import Session
+
+# In the order in which a newcomer meets them. The sentence is here so that --help need not load the module.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "validate": ("validate:validate", "Check a manifest without a cluster: every mistake with its line."),
+    "run": ("run:run", "Run a job as local processes, without a cluster."),
+    "render": ("render:render", "Print every object that the operator would create for a job."),
+    "submit": ("submit:submit", "Send a job to the cluster; --watch follows it."),
+    "list": ("listing:list_jobs", "List jobs with phase, progress and loss."),
+    "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
+    "logs": ("logs:logs", "Print the logs of all workers; -f follows them through restarts."),
+    "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
+    "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
+    "resume": ("suspension:resume", "Let a suspended job go on from its checkpoint."),
+    "delete": ("delete:delete", "Delete a job and say what stays."),
+}
+_EPILOG = """\b
+Examples:
+  ganger run job.yaml                 the job on this machine
+  ganger submit -f job.yaml --watch   the job on the cluster, with its logs
+  ganger status digits                what it does or waits for
+"""
+PIPE_CLOSED = 141  # 128 + SIGPIPE, as a program that dies of it
+
+
+class Commands(click.Group):
+    """A group that loads a command's module only when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, loading its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"ganger.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the arguments, or say which one was probably meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without loading any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ganger", message="ganger %(version)s")
+@common
+def cli() -> None:
+    """Run training jobs: on this machine, or as gangs of pods on a Kubernetes cluster."""
+
+
+def run(arguments: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Run one command and return its exit code. Never raises, but for a bug with --debug it prints the traceback."""
+    session = session if session is not None else Session()
+    program = "kubectl ganger" if Path(sys.argv[0]).name == "kubectl-ganger" else "ganger"
+    try:
+        result: Any = cli.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name=program,
+            obj=session,
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Code.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        session.terminal.message("interrupted")
+        return Code.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as `head` does; Python must not complain about it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - the last line before the person: no traceback may pass it
+        return _report(error, session)
+    return int(result) if isinstance(result, int) else Code.COMPLETE
+
+
+def _report(error: Exception, session: Session) -> int:
+    found = _problem(error)
+    if session.debug:
+        traceback.print_exception(error)
+    for number, line in enumerate(found.lines()):
+        session.terminal.message(line, *(("red", "bold") if number == 0 else ()))
+    return found.exit_code
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, click.UsageError):
+        return problem.from_usage(error)
+    if isinstance(error, click.ClickException):
+        return Problem(error.format_message(), "", "", code=Code.USAGE)
+    if isinstance(error, OSError):
+        return problem.from_system(error)
+    return problem.from_bug(error)
+
+
+def main() -> None:
+    """Run the command of sys.argv and exit with its code."""
+    sys.exit(run())

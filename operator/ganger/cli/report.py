@@ -1,0 +1,159 @@
+"""The page of `ganger status`: a sentence, then sections. Pure: facts in, lines out."""
+
+from collections.abc import Iterator
+
+from ganger.api.observed import Pod
+from ganger.cli import figures
+from ganger.cli.hint import hint
+from ganger.cli.listing import step
+from ganger.cli.seen import Seen
+from ganger.cli.sentence import sentence
+from ganger.cli.terminal import escape
+from ganger.plan.gang import worker_of
+from ganger.plan.report import report as last_word
+from ganger.plan.report import terminated
+
+EVENTS_MAX = 5
+WORKERS_MAX = 16
+LABEL_WIDTH = 12
+
+
+def page(seen: Seen) -> list[str]:
+    """Return the page, one line a fact."""
+    lines = [escape(sentence(seen.job, seen.now))]
+    found = hint(seen)
+    if found is not None:
+        lines += _section("Hint", [escape(found.cause), f"-> {escape(found.fix)}"])
+    lines += _section("Progress", _progress(seen))
+    lines += _section("Workers", _workers(seen))
+    lines += _section("Checkpoint", _checkpoint(seen))
+    lines += _section("Restarts", _restarts(seen))
+    lines += _section("Conditions", _conditions(seen))
+    lines += _section("Events", _events(seen))
+    lines += _section("Next", [" | ".join(next_commands(seen))])
+    return lines
+
+
+def next_commands(seen: Seen) -> list[str]:
+    """Return the commands that are useful now."""
+    job = seen.job
+    where = f" -n {job.metadata.namespace}" if job.metadata.namespace not in ("", "default") else ""
+    name = f"{job.metadata.name}{where}"
+    if job.status.finished:
+        return [f"ganger logs {name}", f"ganger delete {name}"]
+    if job.spec.suspend:
+        return [f"ganger resume {name}", f"ganger delete {name}"]
+    return [f"ganger logs -f {name}", f"ganger wait {name}", f"ganger suspend {name}"]
+
+
+def _section(label: str, facts: list[str]) -> list[str]:
+    return [f"{label if number == 0 else '':<{LABEL_WIDTH}}{fact}" for number, fact in enumerate(facts)]
+
+
+def _progress(seen: Seen) -> list[str]:
+    progress = seen.job.status.progress
+    if progress is None or progress.step is None:
+        return ["none reported yet"]
+    percent = f" ({progress.percent})" if progress.percent is not None else ""
+    parts = [f"step {step(seen.job)}{percent}"]
+    if progress.epoch is not None:
+        parts.append(f"epoch {progress.epoch}")
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss}")
+    if progress.samples_per_second is not None:
+        parts.append(f"{figures.number(progress.samples_per_second)} samples/s")
+    if progress.updated_time is not None:
+        parts.append(f"reported {figures.age(progress.updated_time, seen.now)} ago")
+    metrics = "  ".join(f"{metric.name} {figures.number(metric.value)}" for metric in progress.metrics)
+    return [escape(", ".join(parts))] + ([escape(metrics)] if metrics else [])
+
+
+def _workers(seen: Seen) -> list[str]:
+    job = seen.job
+    summary = f"{job.status.workers or f'0/{job.spec.workers}'} ready, attempt {job.status.attempt}"
+    shown = sorted(seen.present, key=lambda pod: (pod.status.phase in ("Running", "Succeeded"), worker_of(pod)))
+    rows = [
+        [f"worker-{worker_of(pod)}", _state(pod), escape(pod.spec.node_name), escape(pod.metadata.name)]
+        for pod in shown[:WORKERS_MAX]
+    ]
+    lines = figures.table((), rows) if rows else []
+    left_out = len(shown) - len(rows)
+    return [summary, *lines] + ([f"and {left_out} more"] if left_out else [])
+
+
+def _state(pod: Pod) -> str:
+    end = terminated(pod)
+    if end is not None:
+        said = last_word(pod)
+        reason = said.reason or (end.reason if end.reason != "Error" else "")
+        return escape(f"{pod.status.phase} (exit {end.exit_code}{f', {reason}' if reason and end.exit_code else ''})")
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        if container.state.waiting is not None and container.state.waiting.reason:
+            return escape(container.state.waiting.reason)
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return escape(condition.reason or "Unschedulable")
+    return "Stopping" if pod.metadata.deletion_timestamp is not None else escape(pod.status.phase)
+
+
+def _checkpoint(seen: Seen) -> list[str]:
+    if seen.job.spec.checkpoint is None:
+        return ["none are kept (spec.checkpoint is not set)"]
+    point = seen.job.status.checkpoint
+    if point is None or point.latest_step is None:
+        parts = ["none yet"]
+    else:
+        parts = [f"step {point.latest_step}"]
+        if point.latest_time is not None:
+            parts.append(f"{figures.age(point.latest_time, seen.now)} ago")
+        if point.bytes is not None:
+            parts.append(figures.size(point.bytes))
+        if point.verified is not None:
+            parts.append("verified" if point.verified else "not verified")
+        if point.kept is not None:
+            parts.append(f"{point.kept} kept")
+    parts.append(f"claim {seen.claim_name} ({seen.claim.status.phase if seen.claim is not None else 'missing'})")
+    lines = [escape(", ".join(parts))]
+    if point is not None and point.quarantined:
+        lines.append(escape(f"damaged and never loaded: {', '.join(point.quarantined)}"))
+    return lines
+
+
+def _restarts(seen: Seen) -> list[str]:
+    restarts = seen.job.status.restarts
+    if restarts is None or restarts.total == 0:
+        return []
+    limit = seen.job.spec.failure_policy.max_restarts
+    lines = [f"{restarts.total}, of which {restarts.counted} counted (at most {limit})"]
+    last = restarts.last
+    if last is not None:
+        code = f", exit {last.exit_code}" if last.exit_code is not None else ""
+        where = f" on {last.node}" if last.node else ""
+        lines.append(escape(f"last: {last.reason}{code} in {last.pod or 'a worker'}{where}"))
+        if last.message:
+            lines.append(escape(f"      {last.message}"))
+    return lines
+
+
+def _conditions(seen: Seen) -> list[str]:
+    rows = [
+        [
+            escape(f"{condition.type}={condition.status}"),
+            escape(condition.reason),
+            figures.age(condition.last_transition_time, seen.now),
+            escape(condition.message),
+        ]
+        for condition in seen.job.status.conditions
+    ]
+    return figures.table((), rows) if rows else ["none yet"]
+
+
+def _events(seen: Seen) -> list[str]:
+    return figures.table((), list(_event_rows(seen))) if seen.events else ["none"]
+
+
+def _event_rows(seen: Seen) -> Iterator[list[str]]:
+    for event in seen.newest_events()[:EVENTS_MAX]:
+        about = f"{event.involved_object.kind.lower()}/{event.involved_object.name}"
+        cells = (event.type, event.reason, figures.age(event.time, seen.now), about, event.message)
+        yield [escape(cell.replace("\n", " ")) for cell in cells]

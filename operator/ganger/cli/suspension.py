@@ -1,0 +1,62 @@
+"""`ganger suspend` and `ganger resume`: one field of the job, spec.suspend."""
+
+import click
+
+from ganger.cli import arguments, jobs
+from ganger.cli.connection import Connection
+from ganger.cli.problem import Code, Problem, doing
+from ganger.cli.session import Session, Target
+from ganger.contract import LABEL_QUEUE
+from ganger.kube.resources import TRAINING_JOBS
+
+
+@click.command()
+@arguments.job_name
+@arguments.on_cluster
+@arguments.pass_session
+def suspend(session: Session, target: Target, name: str) -> Code:
+    """Stop a job after a checkpoint; its GPUs become free."""
+    return _set(session, target, name, suspended=True)
+
+
+@click.command()
+@arguments.job_name
+@arguments.on_cluster
+@arguments.pass_session
+def resume(session: Session, target: Target, name: str) -> Code:
+    """Let a suspended job go on from its checkpoint."""
+    return _set(session, target, name, suspended=False)
+
+
+def _set(session: Session, target: Target, name: str, *, suspended: bool) -> Code:
+    async def body(connection: Connection) -> None:
+        job = await jobs.job(connection, name)
+        verb = "suspended" if suspended else "resumed"
+        if job.status.finished:
+            word = "complete" if job.status.is_true("Complete") else "failed"
+            raise Problem(
+                f"job {name} cannot be {verb}",
+                f"it is {word}, and that is final",
+                "submit it anew: --if-exists replace keeps its checkpoints unless whenDeleted is Delete",
+                code=Code.USAGE,
+            )
+        if job.spec.suspend == suspended:
+            session.terminal.data(f"{name} is {verb} already")
+            return
+        patch = {"spec": {"suspend": suspended}}
+        with doing(f"{'suspending' if suspended else 'resuming'} job {name}"):
+            await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
+        session.terminal.data(f"{name} {verb}")
+        where = f" -n {connection.namespace}"
+        if suspended:
+            kept = "it saves a checkpoint and stops" if job.spec.checkpoint is not None else (
+                "it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0"
+            )
+            session.terminal.message(f"{kept}; go on with: ganger resume {name}{where}")
+        elif LABEL_QUEUE in job.metadata.labels:
+            session.terminal.message("its queue decides when it starts and may suspend it again")
+        else:
+            session.terminal.message(f"follow it with: ganger logs -f {name}{where}")
+
+    session.with_cluster(target, body)
+    return Code.COMPLETE

@@ -1,0 +1,129 @@
+"""Pods as plain processes: one supervisor per worker on the loopback address, as `ganger run` starts them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SOURCES = (ROOT / "operator", ROOT / "jobs", Path(__file__).parent)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Ending:
+    """How each pod of a gang ended."""
+
+    codes: list[int]
+    messages: list[dict[str, Any]]
+    logs: list[str]
+
+
+@dataclass
+class Gang:
+    """A gang of pods that share a checkpoint directory."""
+
+    directory: Path
+    workers: int = 2
+    task: str | None = "toy:task"
+    config: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    checkpoint: dict[str, Any] = field(default_factory=lambda: {"everySteps": 5})
+    attempt: int = 0
+    pods: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, **config: Any) -> "Gang":
+        port = free_port()
+        self.pods = [self._pod(worker, port, self.config | config) for worker in range(self.workers)]
+        return self
+
+    def _pod(self, worker: int, port: int, config: dict[str, Any]) -> subprocess.Popen[str]:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            "PYTHONPATH": ":".join(str(path) for path in SOURCES),
+            "GLOO_SOCKET_IFNAME": "lo",
+            "GANGER_JOB": "toy",
+            "GANGER_JOB_UID": "uid-1",
+            "GANGER_ATTEMPT": str(self.attempt),
+            "GANGER_WORKER": str(worker),
+            "GANGER_WORKERS": str(self.workers),
+            "GANGER_RENDEZVOUS": f"127.0.0.1:{port}",
+            "GANGER_CHECKPOINT_DIR": str(self.directory / "checkpoints"),
+            "GANGER_CHECKPOINT": json.dumps(self.checkpoint),
+            "GANGER_CONFIG": json.dumps({"threads": 1, "logEverySeconds": 0.2, "batchSize": 12} | config),
+            "GANGER_TERMINATION_LOG": str(self.message_path(worker)),
+        }
+        if self.task:
+            environ["GANGER_TASK"] = self.task
+        self.message_path(worker).unlink(missing_ok=True)
+        with (self.directory / f"log-{worker}").open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "ganger_trainer"],
+                env=environ | self.environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=self.directory,
+            )
+
+    def message_path(self, worker: int) -> Path:
+        return self.directory / f"message-{worker}.json"
+
+    def log(self, worker: int) -> str:
+        return (self.directory / f"log-{worker}").read_text()
+
+    def wait_for(self, text: str, worker: int = 0, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.log(worker):
+            assert time.monotonic() < deadline, f"{text!r} not in {self.log(worker)}"
+            assert self.pods[worker].poll() is None or text in self.log(worker), self.log(worker)
+            time.sleep(0.02)
+
+    def end(self, seconds: float = 90.0) -> Ending:
+        codes = [pod.wait(seconds) for pod in self.pods]
+        paths = [self.message_path(worker) for worker in range(self.workers)]
+        messages = [json.loads(path.read_text()) if path.exists() else {} for path in paths]
+        return Ending(codes, messages, [self.log(worker) for worker in range(self.workers)])
+
+    def run(self, **config: Any) -> Ending:
+        return self.start(**config).end()
+
+    def signal(self, worker: int, number: int = signal.SIGTERM) -> None:
+        self.pods[worker].send_signal(number)
+
+    def kill(self) -> None:
+        for pod in self.pods:
+            if pod.poll() is None:
+                pod.kill()
+                pod.wait()
+
+
+@pytest.fixture
+def gangs(tmp_path):
+    """Make gangs, each in a directory of its own; all are gone after the test."""
+    made: list[Gang] = []
+
+    def make(name: str = "gang", **options: Any) -> Gang:
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        gang = Gang(directory, **options)
+        made.append(gang)
+        return gang
+
+    yield make
+    for gang in made:
+        gang.kill()
