@@ -61,7 +61,7 @@ check: setup ## format, lint, types, import contracts, generated files
 	@ruff format --check --quiet . || { echo "check: run 'make format'"; exit 1; }
 	@ruff check --quiet .
 	@mypy
-	@lint-imports --no-timing > /tmp/ganger-lint-imports.$$$$ 2>&1 || { cat /tmp/ganger-lint-imports.$$$$; exit 1; }; rm -f /tmp/ganger-lint-imports.$$$$
+	@lint-imports > /tmp/ganger-lint-imports.$$$$ 2>&1 || { cat /tmp/ganger-lint-imports.$$$$; exit 1; }; rm -f /tmp/ganger-lint-imports.$$$$
 	@$(PY) -m ganger_dev generate --check
 
 .PHONY: format

@@ -18,6 +18,9 @@ import statistics
 import time
 
 import torch
+from torch import nn
+from torch.nn import functional
+
 from ganger_trainer import loop, ranks
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
@@ -26,8 +29,6 @@ from ganger_trainer.feed import Feed
 from ganger_trainer.keeper import NoKeeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.reports import Listener, Sender
-from torch import nn
-from torch.nn import functional
 
 BATCH, FEATURES, WIDTH, SAMPLES = 128, 64, 128, 8192
 

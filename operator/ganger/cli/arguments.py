@@ -31,7 +31,9 @@ class ObjectName(click.ParamType):
         for prefix in _PREFIXES:
             text = text.removeprefix(prefix)
         if len(text) > NAME_LENGTH_MAX or _NAME.fullmatch(text) is None:
-            self.fail(f"{text!r} is no name of Kubernetes: lower-case letters, digits and '-', such as digits-2", param, ctx)
+            self.fail(
+                f"{text!r} is no name of Kubernetes: lower-case letters, digits and '-', such as digits-2", param, ctx
+            )
         return text
 
 

@@ -184,12 +184,16 @@ _BY_REASON = {
 }
 _BY_EXIT_CODE = {
     65: Hint("the data or the checkpoint cannot be used as it is", "read the message and the logs of that worker"),
-    66: Hint("a file, data set or checkpoint is missing", "check the paths in spec.config and that the volume is mounted"),
+    66: Hint(
+        "a file, data set or checkpoint is missing", "check the paths in spec.config and that the volume is mounted"
+    ),
     78: Hint("the task, its configuration or its environment is wrong", "correct what the message names"),
     126: Hint("the command is there but cannot be executed", "check its permissions and the image's architecture"),
     127: Hint("the image does not have the command", "correct spec.command, or use an image that has it"),
     137: Hint("a worker was killed from outside (SIGKILL)", "look at its memory: spec.resources.limits.memory, dmesg"),
-    139: Hint("a worker crashed in native code (SIGSEGV)", "run it with PYTHONFAULTHANDLER=1 under spec.env to see where"),
+    139: Hint(
+        "a worker crashed in native code (SIGSEGV)", "run it with PYTHONFAULTHANDLER=1 under spec.env to see where"
+    ),
 }
 
 
@@ -242,7 +246,9 @@ def _suspended(seen: Seen) -> Hint:
 def _ignored(seen: Seen) -> Hint | None:
     created = seen.job.metadata.creation_timestamp
     if seen.job.spec.managed_by not in (None, "ganger.dev/ganger"):
-        return Hint(f"spec.managedBy leaves the job to {seen.job.spec.managed_by}", "remove it to let Ganger run the job")
+        return Hint(
+            f"spec.managedBy leaves the job to {seen.job.spec.managed_by}", "remove it to let Ganger run the job"
+        )
     if created is None or seen.now - created < SILENCE:
         return None
     return Hint(

@@ -51,9 +51,7 @@ def list_jobs(
         session.terminal.message(f"no jobs in {where}; 'ganger submit -f job.yaml' starts one")
     else:
         header = columns(wide=output == "wide", with_namespace=all_namespaces)
-        rows = [
-            _row(session, item, wide=output == "wide", with_namespace=all_namespaces) for item in found
-        ]
+        rows = [_row(session, item, wide=output == "wide", with_namespace=all_namespaces) for item in found]
         for line in figures.table(() if no_headers else header, rows):
             session.terminal.data(line)
     return Code.COMPLETE

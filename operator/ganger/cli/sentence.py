@@ -16,7 +16,9 @@ def sentence(job: TrainingJob, now: datetime) -> str:
     if status.is_true("Failed"):
         condition = status.condition("Failed")
         assert condition is not None
-        return f"{name} failed{_took(job)}: {condition.reason}" + (f": {condition.message}" if condition.message else "")
+        return f"{name} failed{_took(job)}: {condition.reason}" + (
+            f": {condition.message}" if condition.message else ""
+        )
     if job.spec.suspend or status.is_true("Suspended"):
         stopped = status.is_true("Suspended") and not status.ready_workers
         return f"{name} is suspended" if stopped else f"{name} stops: it checkpoints and gives its workers back"

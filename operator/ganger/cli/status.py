@@ -5,7 +5,7 @@ import click
 from ganger.api.types import TrainingJob
 from ganger.cli import arguments, jobs, printing, report
 from ganger.cli.connection import Connection
-from ganger.cli.problem import Code, doing
+from ganger.cli.problem import Code
 from ganger.cli.seen import Event, Seen
 from ganger.cli.session import Session, Target
 from ganger.kube.errors import ApiError
@@ -51,9 +51,7 @@ async def _look(connection: Connection, name: str, session: Session) -> Seen:
     events: list[Event] = []
     for about in (("TrainingJob", name), *(("Pod", pod) for pod in troubled[:PODS_ASKED_MAX])):
         events += await _events(connection, *about)
-    return Seen(
-        job=job, pods=tuple(pods), events=tuple(events), claim=claim, claim_name=claim_name, now=session.now()
-    )
+    return Seen(job=job, pods=tuple(pods), events=tuple(events), claim=claim, claim_name=claim_name, now=session.now())
 
 
 async def _events(connection: Connection, kind: str, name: str) -> list[Event]:

@@ -49,8 +49,10 @@ def _set(session: Session, target: Target, name: str, *, suspended: bool) -> Cod
         session.terminal.data(f"{name} {verb}")
         where = f" -n {connection.namespace}"
         if suspended:
-            kept = "it saves a checkpoint and stops" if job.spec.checkpoint is not None else (
-                "it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0"
+            kept = (
+                "it saves a checkpoint and stops"
+                if job.spec.checkpoint is not None
+                else ("it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0")
             )
             session.terminal.message(f"{kept}; go on with: ganger resume {name}{where}")
         elif LABEL_QUEUE in job.metadata.labels:

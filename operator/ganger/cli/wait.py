@@ -51,8 +51,12 @@ async def until(connection: Connection, name: str, goal: str, session: Session) 
 
 @click.command()
 @arguments.job_name
-@click.option("--for", "goal", type=click.Choice(GOALS), default="complete", show_default=True, help="What to wait for.")
-@click.option("--timeout", type=arguments.Duration(), metavar="DURATION", help="Give up after, as in 30m. Default: never.")
+@click.option(
+    "--for", "goal", type=click.Choice(GOALS), default="complete", show_default=True, help="What to wait for."
+)
+@click.option(
+    "--timeout", type=arguments.Duration(), metavar="DURATION", help="Give up after, as in 30m. Default: never."
+)
 @arguments.on_cluster
 @arguments.pass_session
 def wait(session: Session, target: Target, name: str, goal: str, timeout: int | None) -> Code:

@@ -65,8 +65,14 @@ def test_worker_that_ends_well_before_the_others_writes_nothing():
 
 def test_all_workers_done_completes_the_job_with_what_worker_0_said():
     a_job = running(job())
-    said = {"outcome": "Done", "step": 40, "totalSteps": 40, "loss": 0.25, "metrics": {"accuracy": 0.97},
-            "checkpoint": {"step": 40, "bytes": 99, "kept": 3, "verified": True}}
+    said = {
+        "outcome": "Done",
+        "step": 40,
+        "totalSteps": 40,
+        "loss": 0.25,
+        "metrics": {"accuracy": 0.97},
+        "checkpoint": {"step": 40, "bytes": 99, "kept": 3, "verified": True},
+    }
     pods = (pod(a_job, 0, exit_code=0, said=said), pod(a_job, 1, exit_code=0))
     status = decide(a_job, Seen(pods=pods), at(60)).status
 
