@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ganger_dev import binaries, cluster, control_plane, generate, images
+from ganger_dev import binaries, cluster, control_plane, demo, generate, images
 from ganger_dev.errors import DevError
 
 _NAME = click.option("--name", default=cluster.DEFAULT, show_default=True, help="Which embedded cluster.")
@@ -121,6 +121,12 @@ def run_control_plane(kwok_nodes: int) -> None:
             click.echo("stopping")
         finally:
             plane.stop()
+
+
+@main.command("demo")
+def run_demo() -> None:
+    """Train the main job, from nothing: cluster, chart, kubectl apply, live logs, accuracy, checkpoints."""
+    demo.run()
 
 
 @main.command("generate")
