@@ -5,7 +5,7 @@ A name that Kubernetes would refuse is refused here: it never reaches a URL, and
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,13 +14,19 @@ from ganger.cli.session import Session, Target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+if TYPE_CHECKING:  # generic from click 8.4 on, and at run time only there
+    _Text = click.ParamType[str]
+    _Number = click.ParamType[int]
+else:
+    _Text = _Number = click.ParamType
+
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
 _PREFIXES = ("trainingjob.ganger.dev/", "trainingjobs.ganger.dev/", "trainingjob/", "trainingjobs/", "tj/", "tjob/")
 NAME_LENGTH_MAX = 253
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
 
-class ObjectName(click.ParamType):
+class ObjectName(_Text):
     """The name of an object; `tj/digits`, as `-o name` prints it, is taken too."""
 
     name = "name"
@@ -37,7 +43,7 @@ class ObjectName(click.ParamType):
         return text
 
 
-class Duration(click.ParamType):
+class Duration(_Number):
     """A time span such as 90s, 30m, 1h30m or 2d, as seconds."""
 
     name = "duration"

@@ -1,1 +1,84 @@
-"""The way to the API server, opened from a kubeconfig. The only module here that loads the client library."""
+"""The way to the API server, opened from a kubeconfig or, in a pod, from the service account.
+
+The client library is loaded when a connection is opened and not before.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from ganger.cli.problem import Code, Problem, missing_library
+from ganger.cli.terminal import escape
+
+if TYPE_CHECKING:
+    from ganger.cli.session import Target
+    from ganger.kube.access import Access
+    from ganger.kube.cluster import Cluster
+
+
+class Logs(Protocol):
+    """Where the logs of pods come from; `kube.logs.PodLogs` is the real one."""
+
+    def stream(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield the log in pieces; each line begins with its time and a space."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """An open cluster. namespace: the one that the person named, else that of the context."""
+
+    cluster: "Cluster"
+    namespace: str
+    logs: Logs
+
+
+@asynccontextmanager
+async def connect(target: "Target") -> AsyncIterator[Connection]:
+    """Open the cluster that the person named. Raises Problem where there is no way to it."""
+    try:
+        from ganger.kube.http import HttpCluster
+        from ganger.kube.logs import PodLogs
+
+        access = await _access(target)
+    except ModuleNotFoundError as error:
+        raise missing_library(error.name or "aiohttp", "cli") from error
+    async with HttpCluster(access) as cluster, PodLogs(access) as logs:
+        yield Connection(cluster=cluster, namespace=target.namespace or access.namespace, logs=logs)
+
+
+async def _access(target: "Target") -> "Access":
+    from ganger.kube.access import AccessError, find
+
+    try:
+        return await find(target.kubeconfig, target.context)
+    except AccessError as error:
+        raise _no_way(str(error), target) from error
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        # The loader checks little: a kubeconfig that is no kubeconfig ends in any kind of error.
+        where = target.kubeconfig or "the kubeconfig"
+        raise _no_way(f"{where} cannot be read as a kubeconfig ({type(error).__name__})", target) from error
+
+
+def _no_way(why: str, target: "Target") -> Problem:
+    why = " ".join(escape(why.replace("\n", " ")).split())
+    if why.startswith("there is no kubeconfig"):
+        fix = "name one with --kubeconfig or KUBECONFIG; without a cluster, 'ganger run job.yaml' runs the job here"
+    elif target.context is not None:
+        fix = "'kubectl config get-contexts' lists the contexts that --context may name"
+    else:
+        fix = "'kubectl config view' shows what is wrong with it; --kubeconfig names another one"
+    return Problem("there is no way to a cluster", why, fix, code=Code.REFUSED)

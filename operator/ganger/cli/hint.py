@@ -73,7 +73,7 @@ _WAITING = (
     _rule(
         r"unbound immediate PersistentVolumeClaims|no persistent volumes available|ProvisioningFailed",
         "no volume was found for a claim of the job",
-        "'kubectl get storageclass' shows what there is: set spec.checkpoint.volume.storageClassName and accessMode to fit",
+        "'kubectl get storageclass' lists them: set storageClassName and accessMode of spec.checkpoint.volume to fit",
     ),
     _rule(
         r"volume node affinity conflict|Multi-Attach error",
@@ -96,7 +96,8 @@ _WAITING = (
         "loosen maxSkew, or use whenUnsatisfiable: ScheduleAnyway",
     ),
     _rule(
-        r"(?:ErrImagePull|ImagePullBackOff).*(?:unauthorized|denied|authentication required|403 Forbidden|no basic auth)",
+        r"(?:ErrImagePull|ImagePullBackOff).*"
+        r"(?:unauthorized|denied|authentication required|403 Forbidden|no basic auth)",
         "the registry does not let the node pull the image",
         "name a Secret with credentials in spec.imagePullSecrets",
     ),

@@ -110,7 +110,7 @@ def _report(error: Exception, session: Session) -> int:
         traceback.print_exception(error)
     for number, line in enumerate(found.lines()):
         session.terminal.message(line, *(("red", "bold") if number == 0 else ()))
-    return found.exit_code
+    return found.code
 
 
 def _problem(error: Exception) -> Problem:

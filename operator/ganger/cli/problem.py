@@ -1,8 +1,10 @@
 """What the person at the keyboard is told when something does not work, and the exit code that says it to scripts.
 
-Every problem is three lines: what, why, what to do. Nothing else of an error reaches the terminal, unless `--debug` asks.
+Every problem is three lines: what, why, what to do. Nothing else of an error reaches the terminal, unless `--debug`
+asks.
 """
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,11 @@ from ganger.cli.terminal import escape
 
 if TYPE_CHECKING:
     from ganger.kube import errors
+
+
+INSTALL = "helm install ganger charts/ganger -n ganger-system --create-namespace"
+_NAMESPACE_MISSING = re.compile(r'^namespaces "([^"]+)" not found')
+_POLICY = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
 
 
 class Code(IntEnum):
@@ -36,7 +43,7 @@ class Problem(click.ClickException):
     def __init__(self, what: str, why: str = "", fix: str = "", *, code: Code = Code.FAILED) -> None:
         super().__init__(what)
         self.what, self.why, self.fix = what, why, fix
-        self.exit_code = code
+        self.code = code
 
     def lines(self) -> list[str]:
         """Return the text, one line for each part that is known."""
@@ -76,14 +83,14 @@ def from_api(error: "errors.ApiError", what: str) -> Problem:
     """Return the problem of an API call that failed. what: what was being done."""
     from ganger.kube import errors
 
-    what, why = f"{what} failed", escape(error.message or error.reason)
+    what, why = f"{what} failed", escape(" ".join((error.message or error.reason).split()))
+    if any(word in why for word in _POLICY):
+        fix = "change what the policy names, or ask who runs the cluster's policies for an exception"
+        return Problem(what, why, fix, code=Code.REFUSED)
     if isinstance(error, errors.NotFound):
-        if "the server could not find the requested resource" in why or not error.message:
-            fix = "install the operator and its CRD: helm install ganger charts/ganger -n ganger-system --create-namespace"
-            return Problem(what, "the cluster does not serve TrainingJobs", fix, code=Code.NOT_FOUND)
-        return Problem(what, why, "'ganger list -A' shows the jobs of every namespace", code=Code.NOT_FOUND)
+        return _not_found(error, what, why)
     if isinstance(error, errors.Unreachable):
-        fix = "check that the cluster is up, that --context names the right one, and that its address is reachable from here"
+        fix = "check that the cluster is up, that --context names the right one, and that it is reachable from here"
         return Problem(what, f"the API server did not answer: {why}", fix, code=Code.REFUSED)
     if isinstance(error, errors.Unauthorized):
         fix = "log in again, or choose other credentials with --kubeconfig or --context"
@@ -91,13 +98,28 @@ def from_api(error: "errors.ApiError", what: str) -> Problem:
     if isinstance(error, errors.Forbidden):
         return Problem(what, why, _permission(error), code=Code.REFUSED)
     if isinstance(error, errors.AlreadyExists):
-        fix = "use --if-exists skip or --if-exists replace, or another name"
+        fix = "choose another name, or --if-exists skip or --if-exists replace"
         return Problem(what, why, fix, code=Code.USAGE)
     if isinstance(error, errors.Invalid):
-        return Problem(what, why, "'ganger validate -f FILE' names every mistake with its line", code=Code.USAGE)
+        fields = [escape(f"{cause.field}: {cause.message}") for cause in error.causes if cause.field]
+        fix = "correct the manifest; 'ganger validate FILE' names what can be known without the cluster, with its line"
+        return Problem(what, "; ".join(fields) or why, fix, code=Code.USAGE)
     if isinstance(error, errors.Conflict):
-        return Problem(what, why, "somebody else changed the job meanwhile: run the command again", code=Code.REFUSED)
+        return Problem(what, why, "somebody else changed it meanwhile: run the command again", code=Code.REFUSED)
     return Problem(what, why, "the API server has trouble: try again in a moment", code=Code.REFUSED)
+
+
+def _not_found(error: "errors.NotFound", what: str, why: str) -> Problem:
+    """Tell what is missing: the resource type, the namespace or the object."""
+    # A group that is not served is answered by a bare "404 page not found", without a Status.
+    if "could not find the requested resource" in why or "not a Kubernetes Status" in why or not error.message:
+        reason = "the operator is not installed in this cluster: it does not know TrainingJobs"
+        return Problem(what, reason, INSTALL, code=Code.NOT_FOUND)
+    namespace = _NAMESPACE_MISSING.match(why)
+    if namespace is not None:
+        fix = f"kubectl create namespace {namespace[1]}, or name another one with -n"
+        return Problem(what, f"there is no namespace {namespace[1]}", fix, code=Code.NOT_FOUND)
+    return Problem(what, why, "'ganger list -A' shows the jobs of every namespace", code=Code.NOT_FOUND)
 
 
 def from_system(error: OSError) -> Problem:

@@ -1,6 +1,7 @@
 """Writing to the terminal: data on stdout, messages on stderr, and nothing from a cluster that the terminal would obey.
 
-A pod, a message or a name may carry escape sequences that rewrite the screen or the clipboard. They are shown, not sent.
+A pod, a message or a name may carry escape sequences that rewrite the screen or the clipboard. They are shown, not
+sent.
 """
 
 import os

@@ -19,7 +19,7 @@ GOALS = ("complete", "running", "failed", "suspended")
 def outcome(job: TrainingJob, goal: str) -> Code | None:
     """Return the exit code once the wait is over, or None while it goes on.
 
-    What was waited for is COMPLETE (0). A job that ended otherwise is FAILED at once; one that completed has run before.
+    What was waited for is COMPLETE (0). A job that ended otherwise is FAILED at once; a complete one has run before.
     """
     if goal == "suspended" and job.status.is_true("Suspended") and not job.status.ready_workers:
         return Code.COMPLETE
