@@ -3,6 +3,7 @@
 What is being worked on is put into the context once (`about`), and every line under it carries it.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -33,20 +34,32 @@ class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON: time, level, logger, msg, then fields, then the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; what JSON cannot hold is written as its text."""
+        """Return the line; what JSON cannot hold is written as its text. Never raises, whatever was logged."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC)
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "msg": record.getMessage()[:MESSAGE_CHARS_MAX],
-            **_about.get(),
-            **{name: value for name, value in vars(record).items() if name not in _OWN},
+            "msg": _message(record)[:MESSAGE_CHARS_MAX],
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)[-MESSAGE_CHARS_MAX:]
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        extra = {name: value for name, value in vars(record).items() if name not in _OWN}
+        # A field never takes the place of what every line has.
+        fields = {name: value for name, value in (_about.get() | extra).items() if name not in line}
+        try:
+            return msgspec.json.encode(line | fields, enc_hook=str).decode()
+        except Exception:  # noqa: BLE001 - a lone surrogate, a key that is no text, a __str__ that fails
+            safe = {name: ascii(value) if name in fields else value for name, value in (line | fields).items()}
+            return json.dumps(safe)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - the standard handler would print a traceback that is no JSON
+        return f"{record.msg!r} with arguments that do not fit: {error}"
 
 
 def configure(
