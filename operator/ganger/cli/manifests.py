@@ -1,0 +1,174 @@
+"""Manifests from files, folders and standard input, checked offline: every mistake with its file and line."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from ganger.api.field_error import FieldError
+from ganger.api.manifest import SIZE_BYTES_MAX, Located, ManifestError, load
+from ganger.api.types import TrainingJob
+from ganger.api.validate import check_manifest, unsupported
+from ganger.cli.problem import Code, Problem
+from ganger.cli.session import Session
+from ganger.cli.terminal import escape
+from ganger.contract import API_GROUP, KIND
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+STDIN = "-"
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Mistake(Struct, frozen=True):
+    """One thing that is wrong, and where. line: counted from 1, None where no line is at fault."""
+
+    source: str
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        """As compilers write it, so that editors find the place."""
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        return escape(f"{place}: {self.text}")
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One document of a source. job: what it means, None where it has mistakes or is of another kind."""
+
+    source: str
+    located: Located
+    job: TrainingJob | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    foreign_kind: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name as people know it."""
+        metadata = self.located.manifest.get("metadata") or {}
+        return str(metadata.get("name") or metadata.get("generateName") or "")
+
+    def at(self, path: str) -> str:
+        """Return the place of a field, as file:line."""
+        return f"{self.source}:{self.located.line(path)}"
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """What one file said. mistakes: those that concern the whole file."""
+
+    name: str
+    documents: tuple[Document, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+    def all_mistakes(self) -> list[Mistake]:
+        """Return the mistakes of the file and of its documents."""
+        return [*self.mistakes, *(mistake for document in self.documents for mistake in document.mistakes)]
+
+
+def files(function: Function) -> Function:
+    """Add FILES, which -f may name too, as kubectl has it."""
+    function = click.option(
+        "-f",
+        "--filename",
+        "options",
+        multiple=True,
+        metavar="FILE",
+        help="A file, a folder, or - for standard input; may be given several times.",
+    )(function)
+    return click.argument("files", nargs=-1, metavar="[FILE]...")(function)
+
+
+def read(files: Sequence[str], options: Sequence[str]) -> list[Source]:
+    """Return what the files say, each checked. Raises Problem where none is named."""
+    named = (*files, *options)
+    if not named:
+        raise Problem("no manifest is named", "", "name a file, a folder, or - for standard input", code=Code.USAGE)
+    return [source for name in named for source in _sources(name)]
+
+
+def jobs(session: Session, files: Sequence[str], options: Sequence[str], *, what: str) -> list[Document]:
+    """Return the jobs of the files. Raises Problem, after every mistake was told, where there is any.
+
+    what: what is not done then, as in 'nothing was submitted'.
+    """
+    sources = read(files, options)
+    mistakes = [mistake for source in sources for mistake in source.all_mistakes()]
+    mistakes += [
+        Mistake(document.source, document.located.line("kind"), f"kind: {document.foreign_kind} is no {KIND}")
+        for source in sources
+        for document in source.documents
+        if document.foreign_kind
+    ]
+    if mistakes:
+        for mistake in mistakes:
+            session.terminal.message(str(mistake))
+        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise Problem(what, f"{count} in the manifest", "correct the lines above", code=Code.USAGE)
+    return [document for source in sources for document in source.documents]
+
+
+def one(documents: Sequence[Document], *, what: str) -> Document:
+    """Return the only job. Raises Problem where there are several. what: what needs one job."""
+    if len(documents) != 1:
+        names = ", ".join(document.name for document in documents)
+        raise Problem(f"{what} takes one job, not {len(documents)}", names, "name a file with one job", code=Code.USAGE)
+    return documents[0]
+
+
+def _sources(name: str) -> Iterator[Source]:
+    path = Path(name)
+    if name == STDIN:
+        yield _checked("stdin", lambda: sys.stdin.buffer.read(SIZE_BYTES_MAX + 1))
+    elif path.is_dir():
+        found = [inner for inner in sorted(path.iterdir()) if inner.suffix in SUFFIXES and inner.is_file()]
+        # A folder may hold other things; a file that was named must be a job.
+        sources = [_checked(os.fspath(inner), inner.read_bytes) for inner in found]
+        jobs_of = [source for source in sources if source.mistakes or any(not d.foreign_kind for d in source.documents)]
+        if not jobs_of:
+            text = f"no {KIND} in the {', '.join(SUFFIXES)} files of this folder"
+            yield Source(name=name, mistakes=(Mistake(name, None, text),))
+        yield from jobs_of
+    else:
+        yield _checked(name, path.read_bytes)
+
+
+def _checked(name: str, read_bytes: Callable[[], bytes]) -> Source:
+    try:
+        found = load(read_bytes())
+    except ManifestError as error:
+        return Source(name=name, mistakes=(Mistake(name, error.line, error.message),))
+    except OSError as error:
+        text = f"cannot be read: {error.strerror or error}"
+        return Source(name=name, mistakes=(Mistake(name, None, text),))
+    documents = tuple(_document(name, located) for located in found)
+    if all(document.foreign_kind for document in documents):
+        kinds = ", ".join(document.foreign_kind for document in documents)
+        return Source(name=name, mistakes=(Mistake(name, None, f"holds no {KIND}, only {kinds}"),), documents=documents)
+    return Source(name=name, documents=documents)
+
+
+def _document(source: str, located: Located) -> Document:
+    kind = _foreign(located.manifest)
+    if kind:
+        return Document(source=source, located=located, foreign_kind=kind)
+    job, errors = check_manifest(located.manifest)
+    if job is not None:
+        errors = unsupported(job)
+    mistakes = tuple(_mistake(source, located, error) for error in errors)
+    return Document(source=source, located=located, job=None if mistakes else job, mistakes=mistakes)
+
+
+def _mistake(source: str, located: Located, error: FieldError) -> Mistake:
+    return Mistake(source, located.line(error.path), str(error))
+
+
+def _foreign(manifest: dict[str, Any]) -> str:
+    """Return the kind of an object that is plainly something else, such as a ConfigMap beside the job, else ""."""
+    version, kind = manifest.get("apiVersion"), manifest.get("kind")
+    if not isinstance(version, str) or not isinstance(kind, str) or not kind:
+        return ""
+    ours = version.partition("/")[0] == API_GROUP or kind.lower().startswith(KIND.lower())
+    return "" if ours else kind

@@ -1,0 +1,49 @@
+"""`ganger validate`: every mistake of every manifest, each with its line; needs no cluster."""
+
+from collections.abc import Sequence
+
+import click
+
+from ganger.cli import arguments, manifests
+from ganger.cli.manifests import Source
+from ganger.cli.problem import Code
+from ganger.cli.session import Session
+from ganger.cli.terminal import escape
+
+
+@click.command()
+@manifests.files
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is valid.")
+@arguments.common
+@arguments.pass_session
+def validate(session: Session, files: tuple[str, ...], options: tuple[str, ...], quiet: bool) -> Code:
+    """Check a manifest without a cluster: every mistake with its line.
+
+    Exit code 0: all are valid. 2: some are not.
+    """
+    sources = manifests.read(files, options)
+    for source in sources:
+        _tell(session, source, quiet=quiet)
+    mistakes = sum(len(source.all_mistakes()) for source in sources)
+    if not mistakes:
+        return Code.COMPLETE
+    session.terminal.message(_summary(sources, mistakes), "red", "bold")
+    return Code.USAGE
+
+
+def _tell(session: Session, source: Source, *, quiet: bool) -> None:
+    for mistake in source.mistakes:
+        session.terminal.data(str(mistake))
+    for document in source.documents:
+        for mistake in document.mistakes:
+            session.terminal.data(str(mistake))
+        if document.foreign_kind and not source.mistakes and not quiet:
+            session.terminal.message(escape(f"{source.name}: {document.foreign_kind} {document.name} is left out"))
+        elif document.job is not None and not quiet:
+            session.terminal.data(escape(f"{source.name}: {document.name} is valid"))
+
+
+def _summary(sources: Sequence[Source], mistakes: int) -> str:
+    wrong = sum(bool(source.all_mistakes()) for source in sources)
+    count = "1 mistake" if mistakes == 1 else f"{mistakes} mistakes"
+    return f"{count} in {sources[0].name}" if len(sources) == 1 else f"{count} in {wrong} of {len(sources)} files"
