@@ -1,6 +1,7 @@
 """Manifests from files, folders and standard input, checked offline: every mistake with its file and line."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from ganger.contract import API_GROUP, KIND
 Function = TypeVar("Function", bound=Callable[..., Any])
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
+_OURS = re.compile(rb"apiVersion[\"']?\s*:\s*[\"']?ganger\.dev/")
 
 
 class Mistake(Struct, frozen=True):
@@ -123,16 +125,22 @@ def _sources(name: str) -> Iterator[Source]:
     if name == STDIN:
         yield _checked("stdin", lambda: sys.stdin.buffer.read(SIZE_BYTES_MAX + 1))
     elif path.is_dir():
-        found = [inner for inner in sorted(path.iterdir()) if inner.suffix in SUFFIXES and inner.is_file()]
-        # A folder may hold other things; a file that was named must be a job.
-        sources = [_checked(os.fspath(inner), inner.read_bytes) for inner in found]
-        jobs_of = [source for source in sources if source.mistakes or any(not d.foreign_kind for d in source.documents)]
-        if not jobs_of:
+        sources = [_checked(os.fspath(inner), inner.read_bytes) for inner in _manifests_in(path)]
+        if not sources:
             text = f"no {KIND} in the {', '.join(SUFFIXES)} files of this folder"
             yield Source(name=name, mistakes=(Mistake(name, None, text),))
-        yield from jobs_of
+        yield from sources
     else:
         yield _checked(name, path.read_bytes)
+
+
+def _manifests_in(folder: Path) -> Iterator[Path]:
+    """Yield the files that hold a job, of the folder and those below it: a folder may hold much else."""
+    for inner in sorted(folder.iterdir()):
+        if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith("."):
+            yield from _manifests_in(inner)
+        elif inner.suffix in SUFFIXES and inner.is_file() and _OURS.search(inner.read_bytes()):
+            yield inner
 
 
 def _checked(name: str, read_bytes: Callable[[], bytes]) -> Source:
@@ -157,7 +165,7 @@ def _document(source: str, located: Located) -> Document:
     job, errors = check_manifest(located.manifest)
     if job is not None:
         errors = unsupported(job)
-    mistakes = tuple(_mistake(source, located, error) for error in errors)
+    mistakes = tuple(sorted((_mistake(source, located, error) for error in errors), key=lambda found: found.line or 0))
     return Document(source=source, located=located, job=None if mistakes else job, mistakes=mistakes)
 
 
