@@ -10,14 +10,20 @@ from typing import Any
 
 from ganger.api.crd import schema
 from ganger.api.field_error import FieldError, below
-from ganger.api.rules import LABEL_KEY
+from ganger.api.pattern import matches
+from ganger.api.quantity import QUANTITY_PATTERN
 from ganger.api.spelling import meant
-from ganger.api.workload import LABEL_VALUE
+from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
 Schema = dict[str, Any]
 _LABEL_LENGTH_MAX = 63
 _ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
+_WORDS = {
+    QUANTITY_PATTERN: "it must be a quantity such as 4, 500m or 16Gi",
+    LABEL_VALUE: "it must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    NO_NUL: "it must not hold the character NUL",
+}
 _NAMES: dict[type, str] = {
     str: "a string",
     bool: "true or false",
@@ -50,13 +56,15 @@ def _string(value: str, node: Schema, path: str) -> Iterator[FieldError]:
         yield FieldError(path, "must not be empty")
         return
     pattern = node.get("pattern")
-    # `$` of Python also matches before a last line feed; that of the API server does not.
-    if pattern is not None and (value.endswith("\n") or re.search(pattern, value) is None):
+    if pattern is not None and not matches(pattern, value):
         yield FieldError(path, f"{value!r:.60} is not allowed here: {_in_words(node)}")
 
 
 def _in_words(node: Schema) -> str:
     """The rule behind a pattern: its example where there is one, since few people read regular expressions."""
+    for pattern, words in _WORDS.items():
+        if pattern in node["pattern"]:
+            return words
     example = node.get("description", "").partition("Example: ")[2].partition(" Example: ")[0]
     return f"it must look like {example}" if example else f"it must match {node['pattern']}"
 
@@ -76,7 +84,7 @@ def _int_or_string(value: object, node: Schema, path: str) -> Iterator[FieldErro
     elif isinstance(value, int) and not isinstance(value, bool):
         yield from _number(value, node, path)
     else:
-        fits = isinstance(value, float) and re.search(node.get("pattern", ""), str(value))
+        fits = isinstance(value, float) and matches(node.get("pattern", ""), str(value))
         remedy = f'write it as "{value}"' if fits else ""
         yield FieldError(path, f"must be an integer or a string, not {found(value)}", remedy)
 
@@ -95,8 +103,7 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
     if any(not isinstance(key, str) for key in value):
         yield FieldError(path, "every key must be a string")
         return
-    # An empty field is an absent one: the API server drops null wherever a field may not be null.
-    present = {str(key): item for key, item in value.items() if item is not None}
+    present = {str(key): item for key, item in value.items()}
     properties = node.get("properties")
     if properties is None:
         if len(value) > node.get("maxProperties", math.inf):
@@ -115,6 +122,16 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
     for key in node.get("required", ()):
         if key not in present:
             yield FieldError(below(path, key), "is required")
+
+
+def without_nulls(value: Any, node: Schema) -> Any:
+    """Return the value as the API server reads it: where a field may not be null, null is the same as none at all."""
+    if isinstance(value, list):
+        return [without_nulls(item, node.get("items", {})) for item in value]
+    if not isinstance(value, dict) or node.get("x-kubernetes-preserve-unknown-fields"):
+        return value
+    fields, rest = node.get("properties", {}), node.get("additionalProperties", {})
+    return {key: without_nulls(item, fields.get(key, rest)) for key, item in value.items() if item is not None}
 
 
 def _free(value: object, path: str) -> Iterator[FieldError]:
@@ -158,42 +175,59 @@ def conform(value: object, node: Schema, path: str) -> Iterator[FieldError]:
     yield from check(value, node, path)
 
 
-def _labels(labels: object, path: str) -> Iterator[FieldError]:
-    yield from conform(labels, {"type": "object", "additionalProperties": {"type": "string"}}, path)
-    if not isinstance(labels, dict):
-        return
-    for key, value in labels.items():
-        if not isinstance(key, str) or re.search(LABEL_KEY, key) is None or key.endswith("\n"):
-            yield FieldError(path, f"{key!r:.60} is no label key such as team or example.com/team")
-        elif isinstance(value, str):
-            limits = {"maxLength": _LABEL_LENGTH_MAX, "pattern": LABEL_VALUE}
-            yield from _string(value, limits, below(path, key))
+# metav1.ObjectMeta, as far as a manifest may hold it: one that `kubectl get -o yaml` wrote must be readable again.
+_TEXT: Schema = {"type": "string"}
+_METADATA: Schema = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        # The API server appends five characters, and the name has 40 at most.
+        "generateName": {"type": "string", "pattern": r"^[a-z][-a-z0-9]{0,34}$", "description": "Example: digits-"},
+        "namespace": {"type": "string", "pattern": DNS_LABEL, "maxLength": 63, "description": "Example: team-a"},
+        "labels": {"type": "object", "additionalProperties": _TEXT},
+        "annotations": {"type": "object", "additionalProperties": _TEXT},
+        "finalizers": {"type": "array", "items": _TEXT},
+        "ownerReferences": {"type": "array", "items": {"type": "object"}},
+        "managedFields": {"type": "array", "items": {"type": "object"}},
+        **dict.fromkeys(("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "selfLink"), _TEXT),
+        "generation": {"type": "integer"},
+        "deletionGracePeriodSeconds": {"type": "integer"},
+    },
+}
+
+
+def _keys(values: dict[str, object], path: str) -> Iterator[FieldError]:
+    for key in values:
+        # The case of an annotation's key is free, that of a label's domain is not.
+        if not matches(LABEL_KEY, key.lower() if path.endswith("annotations") else key):
+            yield FieldError(path, f"{key!r:.60} is no key such as team or example.com/team")
 
 
 def _metadata(metadata: object) -> Iterator[FieldError]:
     if not isinstance(metadata, dict):
         yield FieldError("metadata", f"must be an object with a name, not {found(metadata)}")
         return
-    for key in ("name", "generateName", "namespace"):
-        if metadata.get(key) is not None:
-            yield from conform(metadata[key], {"type": "string"}, f"metadata.{key}")
+    misfits = list(conform(metadata, _METADATA, "metadata"))
+    yield from misfits
     if not metadata.get("name") and not metadata.get("generateName"):
         yield FieldError("metadata.name", "is required")
-    yield from _labels(metadata.get("labels") or {}, "metadata.labels")
-    annotations = metadata.get("annotations") or {}
-    misfits = list(
-        conform(annotations, {"type": "object", "additionalProperties": {"type": "string"}}, "metadata.annotations")
-    )
-    yield from misfits
-    if (
-        not misfits
-        and sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > _ANNOTATIONS_BYTES_MAX
-    ):
+    if any(misfit.path.startswith(("metadata.labels", "metadata.annotations")) for misfit in misfits):
+        return
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    yield from _keys(labels, "metadata.labels")
+    limits = {"maxLength": _LABEL_LENGTH_MAX, "pattern": LABEL_VALUE}
+    for key, value in labels.items():
+        yield from _string(value, limits, below("metadata.labels", key))
+    yield from _keys(annotations, "metadata.annotations")
+    if sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > _ANNOTATIONS_BYTES_MAX:
         yield FieldError("metadata.annotations", f"must be at most {_ANNOTATIONS_BYTES_MAX} bytes together")
 
 
 def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
-    """Return every structural mistake of a TrainingJob manifest but those of its status, which nobody writes."""
+    """Return every structural mistake of a TrainingJob manifest but those of its status, which nobody writes.
+
+    The manifest is without the nulls that the API server drops; see `without_nulls`.
+    """
     wanted = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND}
     errors = [
         FieldError(key, f"must be {value}" + (f", not {manifest[key]!r:.60}" if manifest.get(key) else ""))
@@ -202,10 +236,10 @@ def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
     ]
     if errors:
         return errors  # another kind altogether: its fields are not ours to judge
-    errors += _metadata(manifest.get("metadata"))
+    errors += _metadata(manifest.get("metadata", {}))
     known = schema()["properties"]
     errors += [FieldError(str(key), "unknown field", meant(str(key), known)) for key in manifest if key not in known]
-    if manifest.get("spec") is None:
+    if "spec" not in manifest:
         errors.append(FieldError("spec", "is required"))
     else:
         errors += conform(manifest["spec"], known["spec"], "spec")

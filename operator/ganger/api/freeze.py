@@ -6,7 +6,7 @@ either free, because it is read when it is used, or frozen until the job is susp
 
 from msgspec import Struct
 
-from ganger.api.rules import attribute
+from ganger.api.rule import attribute
 from ganger.api.types import TrainingJobSpec
 
 # Read when they are used, or (the free-form ones, which CEL cannot compare) held from the next attempt on.

@@ -101,6 +101,7 @@ class FailureRule(Part, frozen=True, kw_only=True):
             pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$",
             min_length=1,
             max_length=63,
+            examples=["oom"],
         ),
     ]
     on_exit_codes: Annotated[
@@ -108,7 +109,7 @@ class FailureRule(Part, frozen=True, kw_only=True):
         Meta(description="Exit codes of the first failing worker.", max_length=64, examples=[[137]]),
     ] = ()
     on_reasons: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)], ...],
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64, examples=["OOMKilled"])], ...],
         Meta(description="Reasons of the first failing worker.", max_length=32, examples=[["OOMKilled"]]),
     ] = ()
     action: Annotated[
@@ -170,6 +171,7 @@ class Export(Part, frozen=True, kw_only=True):
                 description="File name in the checkpoint volume.",
                 pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$",
                 max_length=255,
+                examples=["model.onnx"],
             ),
         ]
         | None

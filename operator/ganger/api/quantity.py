@@ -1,6 +1,7 @@
 """Kubernetes quantities as exact numbers.
 
-Grammar: number, then a binary suffix (Ki .. Ei), a decimal one (n u m k M G T P E) or an exponent (1e3).
+Grammar: number, then a binary suffix (Ki .. Ei), a decimal one (n u m k M G T P E) or an exponent (1e3) of one or two
+digits: nobody means more, and to compare 1e999999999 with anything would keep the API server busy for minutes.
 No sign: nothing in a job can be reserved in a negative amount. Source: apimachinery `resource.Quantity`.
 """
 
@@ -8,8 +9,9 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
-_PARTS = re.compile(r"^((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))((?:[KMGTPE]i)|[numkMGTPE]|(?:[eE][+-]?[0-9]{1,3}))?\Z")
+QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$"
+QUANTITY_LENGTH_MAX = 32
+_PARTS = re.compile(r"^((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))((?:[KMGTPE]i)|[numkMGTPE]|(?:[eE][+-]?[0-9]{1,2}))?\Z")
 _SUFFIX = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -25,7 +27,7 @@ def parse(quantity: int | str) -> Fraction:
     if isinstance(quantity, int):
         return Fraction(quantity)
     match = _PARTS.match(quantity)
-    if match is None or len(quantity) > 32:
+    if match is None or len(quantity) > QUANTITY_LENGTH_MAX:
         raise ValueError(f"{quantity!r} is not a quantity such as 4, 500m or 16Gi")
     number, suffix = match.groups()
     value = Fraction(Decimal(number))

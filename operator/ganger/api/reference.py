@@ -7,7 +7,8 @@ from typing import Any
 
 from ganger.api import freeze
 from ganger.api.crd import COLUMNS, CRD_NAME, SELECTABLE, schema
-from ganger.api.rules import RULES, Rule
+from ganger.api.rule import Rule
+from ganger.api.rules import RULES
 from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.contract import API_GROUP, API_VERSION, KIND, SHORT_NAMES
 

@@ -5,13 +5,14 @@ Each row holds both forms of one rule, so that a manifest which `ganger validate
 cost budget.
 """
 
-import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from ganger.api import quantity
+from ganger.api.pattern import matches
 from ganger.api.policy import (
     Backoff,
     Checkpoint,
@@ -20,8 +21,10 @@ from ganger.api.policy import (
     Export,
     FailureRule,
 )
+from ganger.api.rule import Rule, attribute
 from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.api.workload import (
+    LABEL_KEY,
     Code,
     EnvFrom,
     EnvSource,
@@ -41,46 +44,16 @@ from ganger.contract import (
 )
 
 JOB_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"  # 40 characters: the names of pods and hosts append to it
-RESOURCE_NAME = r"^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|[^/]+/[^/]+)$"
-LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+RESOURCE_NAME = (
+    r"^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|[a-z0-9][-a-z0-9.]*/[A-Za-z0-9][-A-Za-z0-9_.]*)$"
+)
 CONFIG_KEY = r"^[A-Za-z_][A-Za-z0-9_]*$"
 RESERVED_MOUNTS = r"^(/checkpoints|/dev|/proc|/sys)(/|$)"
+# Both reach the worker in one environment variable, which the kernel bounds at 128 KiB (MAX_ARG_STRLEN).
+ARGUMENTS_LENGTH_MAX = 32_768
+CONFIG_BYTES_MAX = 65_536
 VOLUME_PREFIX = "ganger-"
-_UP = r"(^|/)\.\.(/|$)"
-
-Reason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
-
-
-class Rule(Struct, frozen=True, kw_only=True):
-    """One rule on one kind of value.
-
-    on: the Struct it speaks of. message: what must hold, with the field and the allowed values. remedy: what to do.
-    path: the field to blame, relative to the Struct, "" for the value itself. holds: the rule in Python.
-    cel: the rule for the API server, "" where CEL cannot see the fields; then `ganger validate` and the controller
-    check it.
-    """
-
-    on: type[Struct]
-    message: str
-    holds: Callable[[Any], bool]
-    cel: str = ""
-    path: str = ""
-    remedy: str = ""
-    reason: Reason = "FieldValueInvalid"
-
-
-def rule_block(rule: Rule) -> dict[str, str]:
-    """Return the rule as an entry of x-kubernetes-validations."""
-    message = f"{rule.message}; {rule.remedy}" if rule.remedy else rule.message
-    block = {"rule": rule.cel, "message": message, "reason": rule.reason}
-    if rule.path:
-        block["fieldPath"] = rule.path
-    return block
-
-
-def attribute(cls: type[Struct], field: str) -> str:
-    """Return the Python name of a field of the wire."""
-    return cls.__struct_fields__[cls.__struct_encode_fields__.index(field)]
+_UP = r"(^|/)\.\.?(/|$)"  # "." too: /./dev is /dev
 
 
 def _one_of(cls: type[Struct], *fields: str) -> Rule:
@@ -100,8 +73,39 @@ def _path_stays_inside(cls: type[Struct], field: str) -> Rule:
         on=cls,
         path=f".{field}",
         cel=f"!has(self.{field}) || !self.{field}.matches(r'{_UP}')",
-        holds=lambda value: re.search(_UP, getattr(value, name) or "") is None,
-        message=f"{field} must not contain '..'",
+        holds=lambda value: not matches(_UP, getattr(value, name) or ""),
+        message=f"{field} must not contain '.' or '..' as a folder",
+    )
+
+
+def _fits_a_variable(field: str) -> Rule:
+    return Rule(
+        on=TrainingJobSpec,
+        path=f".{field}",
+        cel=f"!has(self.{field}) || self.{field}.map(word, size(word)).sum() <= {ARGUMENTS_LENGTH_MAX}",
+        holds=lambda spec: sum(map(len, getattr(spec, field) or ())) <= ARGUMENTS_LENGTH_MAX,
+        message=f"{field} must be at most {ARGUMENTS_LENGTH_MAX} characters together",
+        remedy="put long scripts into code.configMap",
+    )
+
+
+def _settings(field: str) -> tuple[Rule, Rule]:
+    """CEL cannot see into a free-form object."""
+    name = attribute(TrainingJobSpec, field)
+    return (
+        Rule(
+            on=TrainingJobSpec,
+            path=f".{field}",
+            holds=lambda spec: all(matches(CONFIG_KEY, key) for key in getattr(spec, name)),
+            message=f"every key of {field} must be a name of letters, digits and '_'",
+        ),
+        Rule(
+            on=TrainingJobSpec,
+            path=f".{field}",
+            holds=lambda spec: len(msgspec.json.encode(getattr(spec, name))) <= CONFIG_BYTES_MAX,
+            message=f"{field} must be at most {CONFIG_BYTES_MAX} bytes as JSON",
+            remedy="put data into a ConfigMap or a volume",
+        ),
     )
 
 
@@ -116,7 +120,7 @@ def _positive_size(cls: type[Struct]) -> Rule:
 
 
 def _keys_match(field: str, pattern: str) -> Callable[[Any], bool]:
-    return lambda value: all(re.search(pattern, key) for key in getattr(value, field))
+    return lambda value: all(matches(pattern, key) for key in getattr(value, field))
 
 
 def _only_with_size(field: str) -> Callable[[Any], bool]:
@@ -152,7 +156,7 @@ _OF_THE_JOB = (
         on=TrainingJob,
         path=".metadata.name",
         cel=f"self.metadata.name.matches(r'{JOB_NAME}')",
-        holds=lambda job: not job.metadata.name or re.search(JOB_NAME, job.metadata.name) is not None,
+        holds=lambda job: not job.metadata.name or matches(JOB_NAME, job.metadata.name),
         message="metadata.name must be at most 40 characters of a-z, 0-9 and '-', start with a letter and end with a "
         "letter or digit",
         remedy="the hostnames of the pods derive from it",
@@ -166,6 +170,8 @@ _OF_THE_JOB = (
         reason="FieldValueForbidden",
     ),
     _one_of(TrainingJobSpec, "task", "script", "command"),
+    _fits_a_variable("script"),
+    _fits_a_variable("command"),
     Rule(
         on=TrainingJobSpec,
         path=".workers",
@@ -208,20 +214,19 @@ _OF_THE_JOB = (
         on=TrainingJobSpec,
         path=".nodeSelector",
         cel=f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.matches(r'{LABEL_KEY}'))",
-        holds=lambda spec: all(re.search(LABEL_KEY, key) for key in spec.node_selector),
+        holds=lambda spec: all(matches(LABEL_KEY, key) for key in spec.node_selector),
         message="every key of nodeSelector must be a label key such as topology.kubernetes.io/zone",
     ),
+    *_settings("config"),
+    *_settings("liveConfig"),
     Rule(
         on=TrainingJobSpec,
-        path=".config",
-        holds=lambda spec: all(re.search(CONFIG_KEY, key) for key in spec.config),
-        message="every key of config must be a name of letters, digits and '_'",
-    ),
-    Rule(
-        on=TrainingJobSpec,
-        path=".liveConfig",
-        holds=lambda spec: all(re.search(CONFIG_KEY, key) for key in spec.live_config),
-        message="every key of liveConfig must be a name of letters, digits and '_'",
+        path=".priorityClassName",
+        cel="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+        holds=lambda spec: not (spec.priority_class_name or "").startswith("system-"),
+        message="priorityClassName must not start with system-: these classes are the cluster's own",
+        remedy="use a class of your own, as `kubectl get priorityclasses` lists them",
+        reason="FieldValueForbidden",
     ),
     Rule(
         on=Elastic,
@@ -260,7 +265,7 @@ _OF_THE_PODS = (
         on=VolumeMount,
         path=".mountPath",
         cel=f"!self.mountPath.matches(r'{RESERVED_MOUNTS}') && self.mountPath != '/tmp'",
-        holds=lambda mount: re.search(RESERVED_MOUNTS, mount.mount_path) is None and mount.mount_path != "/tmp",  # noqa: S108
+        holds=lambda mount: not matches(RESERVED_MOUNTS, mount.mount_path) and mount.mount_path != "/tmp",  # noqa: S108
         message=f"mountPath must not be {CHECKPOINT_MOUNT}, /dev, /proc, /sys or below them, nor /tmp: these are "
         "Ganger's or the kernel's",
         reason="FieldValueForbidden",

@@ -14,7 +14,8 @@ from msgspec import NODEFAULT, Struct, inspect
 from ganger.api.freeze import FROZEN, freeze_block
 from ganger.api.observed import Condition
 from ganger.api.policy import FailurePolicy, FailureRule
-from ganger.api.rules import RULES, rule_block
+from ganger.api.rule import rule_block
+from ganger.api.rules import RULES
 from ganger.api.status import Said, TrainingJobStatus
 from ganger.api.types import TrainingJobSpec
 

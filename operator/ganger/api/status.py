@@ -27,7 +27,10 @@ class Progress(Said, frozen=True, kw_only=True):
     step: Annotated[int, Meta(description="Optimizer steps done.", ge=0)] | None = None
     total_steps: Annotated[int, Meta(description="Steps in all.", ge=0)] | None = None
     percent: (
-        Annotated[str, Meta(description="Steps done in per cent, as people read it: 45%.", pattern=r"^[0-9]{1,3}%$")]
+        Annotated[
+            str,
+            Meta(description="Steps done in per cent, as people read it: 45%.", pattern=r"^[0-9]{1,3}%$", max_length=4),
+        ]
         | None
     ) = None
     epoch: Annotated[int, Meta(description="Epoch, from 0.", ge=0)] | None = None

@@ -15,6 +15,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.api.workload import (
     IMAGE,
     LABEL_VALUE,
+    NO_NUL,
     AutoOrQuantity,
     Code,
     EnvFrom,
@@ -63,7 +64,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     ) = None
     script: (
         Annotated[
-            tuple[Annotated[str, Meta(max_length=4096)], ...],
+            tuple[Annotated[str, Meta(pattern=NO_NUL, max_length=4096)], ...],
             Meta(
                 description="A script and its arguments, run under torchrun's agent.",
                 min_length=1,
@@ -75,7 +76,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     ) = None
     command: (
         Annotated[
-            tuple[Annotated[str, Meta(max_length=4096)], ...],
+            tuple[Annotated[str, Meta(pattern=NO_NUL, max_length=4096)], ...],
             Meta(
                 description="Any command, run as it is, with the environment of torchrun. Works in any image.",
                 min_length=1,

@@ -12,13 +12,15 @@ import msgspec
 from msgspec import Struct
 
 from ganger.api import freeze
-from ganger.api.conform import manifest_errors
+from ganger.api.conform import manifest_errors, without_nulls
 from ganger.api.crd import schema
-from ganger.api.field_error import FieldError
-from ganger.api.rules import RULES, Rule, attribute
+from ganger.api.field_error import FieldError, below
+from ganger.api.observed import Metadata
+from ganger.api.rule import Rule, attribute
+from ganger.api.rules import RULES
 from ganger.api.schema import KEYED_LISTS, SETS
 from ganger.api.spelling import meant
-from ganger.api.types import TrainingJob, decode
+from ganger.api.types import TrainingJob, TrainingJobSpec, decode
 from ganger.api.unsupported import unsupported as unsupported
 from ganger.api.workload import Part
 
@@ -26,6 +28,34 @@ _BY_STRUCT: dict[type[Struct], list[Rule]] = defaultdict(list)
 for _rule in RULES:
     _BY_STRUCT[_rule.on].append(_rule)
 
+
+def _structs_in(cls: type[Struct]) -> dict[str, type[Struct]]:
+    """The fields of a Struct that hold a Struct, or a list of them."""
+    found: dict[str, type[Struct]] = {}
+    info = msgspec.inspect.type_info(cls)
+    assert isinstance(info, msgspec.inspect.StructType)
+    for field in info.fields:
+        types = [field.type]
+        while types:
+            match types.pop():
+                case msgspec.inspect.Metadata(type=inner) | msgspec.inspect.VarTupleType(item_type=inner):
+                    types.append(inner)
+                case msgspec.inspect.UnionType(types=several):
+                    types.extend(several)
+                case msgspec.inspect.StructType(cls=struct):
+                    found[field.encode_name] = struct
+    return found
+
+
+def _all_structs(cls: type[Struct]) -> dict[type[Struct], dict[str, type[Struct]]]:
+    inside = _structs_in(cls)
+    found = {cls: inside}
+    for inner in inside.values():
+        found |= _all_structs(inner)
+    return found
+
+
+_STRUCTS_IN = _all_structs(TrainingJobSpec)
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `\$?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?P<what>contains unknown|missing required) field `(?P<field>.*)`$", re.DOTALL)
 
@@ -66,16 +96,24 @@ def _duplicates(path: str, part: Struct) -> Iterator[FieldError]:
                 yield FieldError(f"{path}.{field}[{index}]", f"{values[index]!r} is there already")
 
 
+def _broken(part: Struct, path: str, unsound: set[str]) -> Iterator[FieldError]:
+    """What is wrong with one part itself, apart from the rules that read an unsound field of it."""
+    for rule in _BY_STRUCT[type(part)]:
+        if not _reads(rule) & unsound and not rule.holds(part):
+            yield FieldError(f"{path}{rule.path}".lstrip("."), rule.message, rule.remedy)
+    yield from _duplicates(path, part)
+
+
+def _reads(rule: Rule) -> set[str]:
+    """The fields that a rule reads, by its CEL form or, without one, by the field that it blames."""
+    return set(re.findall(r"self\.(\w+)", rule.cel) or rule.path.split(".")[1:2])
+
+
 def check(job: TrainingJob, old: TrainingJob | None = None) -> list[FieldError]:
     """Return every rule that the job breaks; with `old`, also every change that a running job does not allow. Pure."""
     errors: list[FieldError] = []
     for path, part in _parts(job, ""):
-        errors += [
-            FieldError(f"{path}{rule.path}".lstrip("."), rule.message, rule.remedy)
-            for rule in _BY_STRUCT[type(part)]
-            if not rule.holds(part)
-        ]
-        errors += _duplicates(path, part)
+        errors += _broken(part, path, set())
     if old is not None:
         errors += [
             FieldError(f"spec.{field.field}", field.message, freeze.REMEDY)
@@ -86,19 +124,54 @@ def check(job: TrainingJob, old: TrainingJob | None = None) -> list[FieldError]:
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> tuple[TrainingJob | None, list[FieldError]]:
-    """Return the job of a manifest and no errors, or None and every error: the structural ones first, else the rules.
+    """Return the job of a manifest and no errors, or None and every error: the structural ones first, then the rules.
 
-    Accepts and refuses what the API server does with fieldValidation=Strict.
+    Accepts and refuses what the API server does with fieldValidation=Strict. Beside a structural mistake the rules
+    that do not read the field in question are still asked, so that one round shows everything.
     """
-    errors = manifest_errors(manifest)
+    present: dict[str, Any] = without_nulls(dict(manifest), schema())
+    errors = manifest_errors(present)
     if errors:
-        return None, errors
+        return None, errors + list(_beside(present, [error.path for error in errors]))
     try:
-        job = decode(dict(manifest))
+        job = decode({key: value for key, value in present.items() if key != "status"})
     except msgspec.ValidationError as error:
         return None, [explain(error)]
     errors = check(job)
     return (None if errors else job), errors
+
+
+def _beside(manifest: dict[str, Any], misfits: list[str]) -> Iterator[FieldError]:
+    """Every rule that the sound fields of a misfit manifest break."""
+    if "apiVersion" in misfits or "kind" in misfits:
+        return
+    if not any(_within(misfit, "metadata") for misfit in misfits):
+        metadata = msgspec.convert(manifest["metadata"], Metadata)
+        yield from _broken(TrainingJob(metadata=metadata, spec=TrainingJobSpec()), "", set())
+    if isinstance(manifest.get("spec"), dict):
+        yield from _beside_in(manifest["spec"], TrainingJobSpec, "spec", misfits)
+
+
+def _beside_in(value: dict[str, Any], cls: type[Struct], path: str, misfits: list[str]) -> Iterator[FieldError]:
+    unsound = {key for key in value if any(_within(misfit, below(path, key)) for misfit in misfits)}
+    try:
+        part = msgspec.convert({key: item for key, item in value.items() if key not in unsound}, cls)
+    except msgspec.ValidationError:
+        pass  # a required field is missing or unsound: nothing can be said of the whole
+    else:
+        yield from _broken(part, path, unsound)
+    for name, inner in _STRUCTS_IN[cls].items():
+        inside = value.get(name)
+        if isinstance(inside, dict):
+            yield from _beside_in(inside, inner, f"{path}.{name}", misfits)
+        elif isinstance(inside, list):
+            for index, item in enumerate(inside):
+                if isinstance(item, dict):
+                    yield from _beside_in(item, inner, f"{path}.{name}[{index}]", misfits)
+
+
+def _within(path: str, outer: str) -> bool:
+    return path == outer or path.startswith((f"{outer}.", f"{outer}["))
 
 
 def _fields_at(path: str) -> list[str]:

@@ -9,13 +9,19 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ganger.api.quantity import QUANTITY_PATTERN
+from ganger.api.quantity import QUANTITY_LENGTH_MAX, QUANTITY_PATTERN
 
-IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
+# host[:port]/path[:tag][@digest], as container runtimes read it: what this refuses, no node could pull.
+IMAGE = (
+    r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?[a-z0-9]+([._-]+[a-z0-9]+)*"
+    r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@[a-z0-9]+:[a-f0-9]{32,128})?$"
+)
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-LABEL_KEY = r"^([A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?)$"
-
+LABEL_KEY = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 # What the kubelet can resolve in a pod; anything else would leave the container unstarted.
 FIELD_PATH = (
@@ -23,12 +29,19 @@ FIELD_PATH = (
     r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
 )
 
+NO_NUL = r"^[^\x00]*$"  # the kernel ends an argument and a variable there
+AMOUNT_MAX = 1 << 53  # beyond, JSON has no exact integer
+
 Quantity = Annotated[
-    Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
+    Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+    | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=QUANTITY_LENGTH_MAX)],
     Meta(description="A Kubernetes quantity: 4, 500m, 16Gi.", examples=["16Gi"]),
 ]
 # One string type, not a union with a literal: msgspec tries the pattern first and would refuse the word.
-AutoOrQuantity = Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=f"^auto$|{QUANTITY_PATTERN}", max_length=32)]
+AutoOrQuantity = (
+    Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+    | Annotated[str, Meta(pattern=f"^auto$|{QUANTITY_PATTERN}", max_length=QUANTITY_LENGTH_MAX)]
+)
 ObjectName = Annotated[str, Meta(pattern=DNS_SUBDOMAIN, min_length=1, max_length=253)]
 FreeForm = Annotated[dict[str, Any], Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True})]
 
@@ -77,7 +90,11 @@ class EnvVar(Part, frozen=True, kw_only=True):
         ),
     ]
     value: (
-        Annotated[str, Meta(description="Plain value, visible to every reader of the job.", max_length=32768)] | None
+        Annotated[
+            str,
+            Meta(description="Plain value, visible to every reader of the job.", pattern=NO_NUL, max_length=32768),
+        ]
+        | None
     ) = None
     value_from: Annotated[EnvSource, Meta(description="Where the value comes from instead.")] | None = None
 
@@ -93,7 +110,15 @@ class EnvFrom(Part, frozen=True, kw_only=True):
     """All keys of one Secret or ConfigMap as variables. Exactly one is set."""
 
     prefix: (
-        Annotated[str, Meta(description="Put before every name.", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+        Annotated[
+            str,
+            Meta(
+                description="Put before every name.",
+                pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+                max_length=64,
+                examples=["TEAM_"],
+            ),
+        ]
         | None
     ) = None
     secret_ref: Annotated[EnvFromRef, Meta(description="A Secret.")] | None = None
@@ -155,7 +180,7 @@ class EphemeralVolume(Part, frozen=True, kw_only=True):
 
     size: Annotated[Quantity, Meta(description="Size of the claim.", examples=["100Gi"])]
     storage_class_name: (
-        Annotated[ObjectName, Meta(description="Storage class; the default class if absent.")] | None
+        Annotated[ObjectName, Meta(description="Storage class; the default class if absent.", examples=["fast"])] | None
     ) = None
 
 
@@ -163,7 +188,10 @@ class Volume(Part, frozen=True, kw_only=True):
     """A volume of every worker. Exactly one source is set."""
 
     name: Annotated[
-        str, Meta(description="Name that volumeMounts use.", pattern=DNS_LABEL, min_length=1, max_length=63)
+        str,
+        Meta(
+            description="Name that volumeMounts use.", pattern=DNS_LABEL, min_length=1, max_length=63, examples=["data"]
+        ),
     ]
     claim: Annotated[ClaimVolume, Meta(description="An existing claim.")] | None = None
     config_map: Annotated[ObjectVolume, Meta(description="A ConfigMap as files.")] | None = None
@@ -176,12 +204,23 @@ class Volume(Part, frozen=True, kw_only=True):
 class VolumeMount(Part, frozen=True, kw_only=True):
     """Where a volume appears in the worker."""
 
-    name: Annotated[str, Meta(description="Name of the volume.", pattern=DNS_LABEL, min_length=1, max_length=63)]
+    name: Annotated[
+        str, Meta(description="Name of the volume.", pattern=DNS_LABEL, min_length=1, max_length=63, examples=["data"])
+    ]
     mount_path: Annotated[
-        str, Meta(description="Absolute path.", pattern=r"^(/[^/:\n]+)+$", max_length=512, examples=["/data"])
+        str,
+        Meta(description="Absolute path.", pattern=r"^(/[^/:\x00-\x1f\x7f]+)+$", max_length=512, examples=["/data"]),
     ]
     sub_path: (
-        Annotated[str, Meta(description="Path inside the volume, relative.", pattern=r"^[^/\n][^\n]*$", max_length=512)]
+        Annotated[
+            str,
+            Meta(
+                description="Path inside the volume, relative.",
+                pattern=r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+                max_length=512,
+                examples=["train"],
+            ),
+        ]
         | None
     ) = None
     read_only: Annotated[bool, Meta(description="Mount it read-only.")] = False
@@ -198,9 +237,15 @@ class Code(Part, frozen=True, kw_only=True):
 class Toleration(Part, frozen=True, kw_only=True):
     """A taint that the workers bear."""
 
-    key: Annotated[str, Meta(description="Taint key.", max_length=253, examples=["nvidia.com/gpu"])] | None = None
+    key: (
+        Annotated[str, Meta(description="Taint key.", pattern=LABEL_KEY, max_length=253, examples=["nvidia.com/gpu"])]
+        | None
+    ) = None
     operator: Annotated[Literal["Equal", "Exists"], Meta(description="How value is compared.")] = "Equal"
-    value: Annotated[str, Meta(description="Taint value.", max_length=63)] | None = None
+    value: (
+        Annotated[str, Meta(description="Taint value.", pattern=LABEL_VALUE, max_length=63, examples=["present"])]
+        | None
+    ) = None
     effect: (
         Annotated[
             Literal["NoSchedule", "PreferNoSchedule", "NoExecute"], Meta(description="Taint effect; all if absent.")
