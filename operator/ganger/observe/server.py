@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 log = logging.getLogger(__name__)
+_ONCE = frozenset({"content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +64,8 @@ class Server:
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        # Connections that hold us up rather than we them, the one that has done so for longest first.
+        self._waiting: dict[asyncio.Task[None], None] = {}
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the port: the one that was asked for, or a free one for 0. Raises OSError."""
@@ -82,24 +85,42 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "asyncio runs this in a task"
-        if len(self._tasks) >= self._limits.connections:
+        if not self._has_room():
             writer.transport.abort()
             return
         self._tasks.add(task)
         try:
-            await self._serve(reader, writer)
+            await self._serve(task, reader, writer)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             pass  # the client went away, or was too slow: it is none of our business
+        except asyncio.CancelledError:
+            pass  # made room for another, or the server stops; asyncio would log it as an error
         except Exception:
             log.exception("a connection failed")
         finally:
             self._tasks.discard(task)
+            self._waiting.pop(task, None)
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _has_room(self) -> bool:
+        """Make room for one more: whoever only holds connections open must not keep the kubelet's probes out."""
+        if len(self._tasks) < self._limits.connections:
+            return True
+        if not self._waiting:
+            return False
+        slowest = next(iter(self._waiting))
+        del self._waiting[slowest]
+        self._tasks.discard(slowest)
+        slowest.cancel()
+        return True
+
+    async def _serve(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         stays = True
         first = self._limits.request_seconds  # a new connection must ask at once
         while stays:
+            self._waiting[task] = None
             async with asyncio.timeout(first):
                 start = await reader.readexactly(1)
             first = self._limits.idle_seconds
@@ -110,7 +131,10 @@ class Server:
                 await self._answer(writer, Response(status=refused.status), stays=False)
                 return
             stays = request.headers.get("connection", "").lower() != "close"
-            await self._answer(writer, await self._respond(request), stays=stays, head=request.method == "HEAD")
+            self._waiting.pop(task, None)
+            response = await self._respond(request)
+            self._waiting[task] = None  # a client that does not read what it asked for
+            await self._answer(writer, response, stays=stays, head=request.method == "HEAD")
 
     async def _read(self, start: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
         try:
@@ -121,10 +145,14 @@ class Server:
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             raise _Refused(HTTPStatus.BAD_REQUEST)
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
+        headers: dict[str, str] = {}
+        for line in lines[1:-2]:
+            name, colon, value = line.partition(":")
+            name = name.lower()
+            # A length that two readers could understand differently is refused rather than guessed.
+            if not colon or name != name.strip() or name in ("", *headers.keys() & _ONCE):
+                raise _Refused(HTTPStatus.BAD_REQUEST)
+            headers[name] = value.strip()
         if words[0] not in ("GET", "HEAD", "POST"):
             raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED)
         peer = writer.get_extra_info("peername")

@@ -12,7 +12,7 @@ from ganger.kube.resources import PODS
 from ganger.observe import logs
 from unit.kube.scripted import answering, page, scripted
 
-SECRET = "eyJhbGciOi-very-secret"  # noqa: S105
+SECRET = "eyJhbGciOi-very-secret"
 
 
 @pytest.fixture
