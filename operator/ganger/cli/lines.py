@@ -1,0 +1,40 @@
+"""Output of workers, line by line, each with the worker in front: the same for `run` and for `logs`."""
+
+from collections.abc import AsyncIterator
+
+from ganger.cli.terminal import WORKER_COLOURS, Terminal, log_line
+
+LINE_BYTES_MAX = 64 * 1024  # a longer line is cut in pieces; a program that writes no line ends must not fill memory
+
+
+async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Yield the lines of a stream without their ends; the last one too where its end is missing."""
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+        while len(rest) > LINE_BYTES_MAX:
+            yield rest[:LINE_BYTES_MAX].decode(errors="replace")
+            rest = rest[LINE_BYTES_MAX:]
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+class Printer:
+    """Writes lines of workers to the terminal. workers: how many there are, for the width of the prefix."""
+
+    def __init__(self, terminal: Terminal, workers: int, *, prefixed: bool = True) -> None:
+        self._terminal = terminal
+        self._width = len(f"worker-{max(0, workers - 1)}")
+        self._prefixed = prefixed
+
+    def line(self, worker: int, text: str) -> None:
+        """Write one line; what a terminal would obey is shown, not sent."""
+        self._terminal.data(self._prefix(worker) + log_line(text.removesuffix("\r")))
+
+    def _prefix(self, worker: int) -> str:
+        if not self._prefixed:
+            return ""
+        name = f"worker-{worker}".ljust(self._width)
+        return self._terminal.paint(f"{name} |", WORKER_COLOURS[worker % len(WORKER_COLOURS)]) + " "
