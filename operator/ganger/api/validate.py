@@ -98,8 +98,12 @@ def _duplicates(path: str, part: Struct) -> Iterator[FieldError]:
 
 def _broken(part: Struct, path: str, unsound: set[str]) -> Iterator[FieldError]:
     """What is wrong with one part itself, apart from the rules that read an unsound field of it."""
+    unknown = unsound - set(part.__struct_encode_fields__)
     for rule in _BY_STRUCT[type(part)]:
-        if not _reads(rule) & unsound and not rule.holds(part):
+        # A rule on the whole is mostly about fields that are missing: an unknown one may be just that, misspelt.
+        if _reads(rule) & unsound or (unknown and not rule.path):
+            continue
+        if not rule.holds(part):
             yield FieldError(f"{path}{rule.path}".lstrip("."), rule.message, rule.remedy)
     yield from _duplicates(path, part)
 

@@ -1,0 +1,52 @@
+"""The bad manifests and what their first lines promise.
+
+Each file begins with comments: `# field:` (once for each field that the refusal names), `# refused by:` (`server` means
+the API server and the offline check alike; `offline: why` means that the server cannot know), `# says:` (a part of the
+offline message: what is allowed, or what to do) and, where the server's words for the field differ, `# server names:`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """One file. `server_names` is what the API server's message holds."""
+
+    name: str
+    text: str
+    fields: tuple[str, ...]
+    by_server: bool
+    says: str
+    server_names: tuple[str, ...]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the text is a manifest at all: then fields are blamed, else lines."""
+        return not any(field.startswith(("line ", "the manifest")) for field in self.fields)
+
+
+def _read(path: Path) -> Bad:
+    text = path.read_text("utf-8")
+    said: dict[str, list[str]] = {"field": [], "refused by": [], "says": [], "server names": []}
+    for line in text.splitlines():
+        if not line.startswith("# ") or ": " not in line:
+            break
+        key, _, value = line[2:].partition(": ")
+        said[key].append(value)
+    (by,), (says,), fields = said["refused by"], said["says"], tuple(said["field"])
+    assert fields, f"{path.name} names no field"
+    assert by == "server" or by.startswith("offline: "), f"{path.name}: refused by {by}"
+    return Bad(
+        name=path.stem,
+        text=text,
+        fields=fields,
+        by_server=by == "server",
+        says=says,
+        server_names=tuple(said["server names"]) or fields,
+    )
+
+
+CORPUS = [_read(path) for path in sorted(FOLDER.glob("*.yaml"))]
