@@ -19,7 +19,7 @@ from ganger.api.observed import Claim, Metadata, Service
 from ganger.api.types import TrainingJob
 from ganger.cli import machine
 from ganger.cli.process import WorkerProcess
-from ganger.contract import GRACE_SECONDS, LABEL_ATTEMPT, LABEL_WORKER, METRICS_PORT
+from ganger.contract import GRACE_SECONDS, METRICS_PORT
 from ganger.plan.decide import decide
 from ganger.plan.pods import SUPERVISOR
 from ganger.plan.seen import Decision, Event, Seen
@@ -53,12 +53,14 @@ class LocalGang:
         self._claim: Claim | None = None
         self._rendezvous: tuple[int, int] = (-1, 0)  # attempt and port
         self._happened = asyncio.Event()
-        self._all_well = False
 
     @property
     def completed(self) -> bool:
         """Whether every worker ended well, even where it was asked to stop at the same moment."""
-        return self.job.status.is_true("Complete") or self._all_well
+        if self.job.status.is_true("Complete"):
+            return True
+        last = [process for process in self._workers if process.attempt == self.job.status.attempt]
+        return len(last) == self.job.spec.workers and all(process.exit_code == 0 for process in last)
 
     def stop(self) -> None:
         """Let every worker save a checkpoint and end; asked again, end them at once."""
@@ -72,13 +74,15 @@ class LocalGang:
     async def run(self) -> TrainingJob:
         """Run the job to its end and return it, with its last status. No process is left, whatever happens."""
         try:
-            while not self._over():
+            while True:
                 decision = decide(self.job, self._seen(), datetime.now(UTC))
-                if not await self._execute(decision):
-                    await self._wait(decision.requeue_after_seconds)
+                if await self._execute(decision):
+                    continue  # what was done may call for more
+                if self._over():
+                    return self.job
+                await self._wait(decision.requeue_after_seconds)
         finally:
             await self._end()
-        return self.job
 
     def _over(self) -> bool:
         ended = self.job.status.finished or (self.job.spec.suspend and self.job.status.is_true("Suspended"))
@@ -92,8 +96,8 @@ class LocalGang:
         """Do what was decided, in the operator's order. Returns whether anything has changed by it."""
         if decision.status is not None:
             self.job = msgspec.structs.replace(self.job, status=decision.status)
-            for event in decision.events:
-                self._tell(event)
+            for event in () if self.job.status.finished else decision.events:
+                self._tell(event)  # the end is told by who asked for the run
         for deletion in decision.deletions:
             self._delete(deletion.metadata.name, deletion.grace_seconds)
         for manifest in decision.shared:
@@ -107,24 +111,22 @@ class LocalGang:
         return not decision.empty
 
     def _delete(self, name: str, grace_seconds: int | None) -> None:
-        for process in [process for process in self._workers if process.metadata.name == name]:
-            if process.alive:
+        for process in self._workers:
+            if process.metadata.name == name:
                 process.stop(GRACE_SECONDS if grace_seconds is None else grace_seconds)
-            else:
-                self._note_end()
-                self._workers.remove(process)
-
-    def _note_end(self) -> None:
-        codes = [process.exit_code for process in self._workers]
-        self._all_well = self._all_well or (len(codes) == self.job.spec.workers and set(codes) == {0})
 
     async def _start(self, manifest: Mapping[str, Any]) -> None:
         metadata = msgspec.convert(manifest["metadata"], Metadata)
-        attempt, worker = int(metadata.labels[LABEL_ATTEMPT]), int(metadata.labels[LABEL_WORKER])
+        process = WorkerProcess(
+            msgspec.structs.replace(metadata, uid=metadata.name, creation_timestamp=datetime.now(UTC)),
+            last_word=self._scratch / f"{metadata.name}.json",
+            say=self._say,
+            ended=self._happened.set,
+        )
+        attempt, worker = process.attempt, process.worker
         if self._rendezvous[0] != attempt:
             # A new port for each attempt: a process that is slow to die must not be met by its successors.
             self._rendezvous = (attempt, machine.free_port())
-        last_word = self._scratch / f"{metadata.name}.json"
         environment = machine.environment(
             self.job,
             attempt,
@@ -132,16 +134,9 @@ class LocalGang:
             rendezvous_port=self._rendezvous[1],
             metrics_port=machine.free_port(METRICS_PORT + worker),
             checkpoint_dir=os.fspath(self._checkpoints) if self._checkpoints is not None else None,
-            termination_log=os.fspath(last_word),
+            termination_log=os.fspath(process.last_word),
             found_gpus=self._gpus,
             inherited=self._environ,
-        )
-        process = WorkerProcess(
-            msgspec.structs.replace(metadata, uid=metadata.name, creation_timestamp=datetime.now(UTC)),
-            worker,
-            last_word=last_word,
-            say=self._say,
-            ended=self._happened.set,
         )
         self._workers.append(process)
         await process.start(self._command(), environment)
@@ -156,7 +151,6 @@ class LocalGang:
         self._happened.clear()
 
     async def _end(self) -> None:
-        self._note_end()
         for process in self._workers:
             process.kill()
         await asyncio.gather(*(process.gone() for process in self._workers))

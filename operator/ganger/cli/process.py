@@ -16,7 +16,7 @@ import msgspec
 
 from ganger.api.observed import ContainerState, ContainerStatus, Metadata, Pod, PodStatus, Running, Terminated
 from ganger.cli.lines import lines
-from ganger.contract import CONTAINER, TERMINATION_MESSAGE_BYTES_MAX
+from ganger.contract import CONTAINER, LABEL_ATTEMPT, LABEL_WORKER, TERMINATION_MESSAGE_BYTES_MAX
 
 _PIECE_BYTES = 64 * 1024
 _LAST_LINES = 80  # what the kubelet keeps of the log of a container that left no last word
@@ -30,16 +30,16 @@ class WorkerProcess:
     def __init__(
         self,
         metadata: Metadata,
-        worker: int,
         *,
         last_word: Path,
         say: Callable[[int, str], None],
         ended: Callable[[], None],
     ) -> None:
         self.metadata = metadata
-        self.worker = worker
+        self.attempt = int(metadata.labels[LABEL_ATTEMPT])
+        self.worker = int(metadata.labels[LABEL_WORKER])
+        self.last_word = last_word  # the file that takes its termination message
         self.exit_code: int | None = None  # 128 + N where signal N ended it, as a shell has it
-        self._last_word = last_word
         self._say = say
         self._ended = ended
         self._tail: deque[str] = deque(maxlen=_LAST_LINES)
@@ -82,10 +82,10 @@ class WorkerProcess:
 
     def stop(self, grace_seconds: float) -> None:
         """Send SIGTERM, and SIGKILL when the time is over. A second call is a second SIGTERM with its own time."""
-        if not self.alive:
-            return
         if self.metadata.deletion_timestamp is None:
             self.metadata = msgspec.structs.replace(self.metadata, deletion_timestamp=datetime.now(UTC))
+        if not self.alive:
+            return
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()  # the supervisor alone: it passes the signal on to its workers
         if self._killer is not None:
@@ -121,7 +121,7 @@ class WorkerProcess:
 
     def _read_last_word(self, *, failed: bool) -> str:
         with contextlib.suppress(OSError):
-            text = self._last_word.read_bytes()[:TERMINATION_MESSAGE_BYTES_MAX].decode(errors="replace")
+            text = self.last_word.read_bytes()[:TERMINATION_MESSAGE_BYTES_MAX].decode(errors="replace")
             if text:
                 return text
         return "\n".join(self._tail)[-_LAST_CHARS:] if failed else ""

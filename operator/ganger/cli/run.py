@@ -105,7 +105,7 @@ async def _run(
     if ended.status.is_true("Failed"):
         session.terminal.message(_last_sentence(ended, "failed"), "red", "bold")
         found = hint(Seen(job=ended))
-        if found is not None:
+        if found is not None and "ganger logs" not in found.fix:  # the output is on this very screen
             session.terminal.message(escape(f"  why: {found.cause}"))
             session.terminal.message(escape(f"  fix: {found.fix}"))
         return Code.FAILED
@@ -167,7 +167,7 @@ def _announce(session: Session, job: TrainingJob, folder: Path | None) -> None:
 
 
 def _tell(session: Session, event: Event) -> None:
-    if event.reason not in ("Running", "Complete", "Suspended"):
+    if event.reason not in ("Running", "Suspended"):
         session.terminal.message(escape(f"{event.reason}: {event.message}"), *(("yellow",) if event.warning else ()))
 
 
