@@ -10,10 +10,10 @@ from ganger_trainer.reports import Ended, Exit, Progress, Report, Saved, Started
 
 
 class Board:
-    """Collects reports and exits of local workers. Thread-safe."""
+    """Collects reports and exits of local workers. Thread-safe, and safe to read from a signal handler."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler may interrupt a reader on the same thread
         self._progress: dict[int, Progress] = {}
         self._pids: dict[int, int] = {}
         self._ended: list[Ended] = []

@@ -2,10 +2,17 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 CPU_MAX: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+def threads(processes: int, environ: Mapping[str, str]) -> int:
+    """Return the threads of one process: OMP_NUM_THREADS where it is set, else its part of the usable CPUs."""
+    told = environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) > 0 else max(1, usable() // processes)
 
 
 def usable(cpu_max: Path = CPU_MAX) -> int:

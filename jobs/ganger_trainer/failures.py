@@ -48,6 +48,18 @@ class UserError(TrainerError):
         self.exit_code = exit_code
 
 
+class NotAScalarError(UserError):
+    """loss() returned something that has no gradient to follow: a list of losses, None, a number."""
+
+    def __init__(self, loss: object) -> None:
+        shape = f" of shape {tuple(loss.shape)}" if hasattr(loss, "shape") else ""
+        super().__init__(
+            "TaskInvalid",
+            f"loss() returned a {type(loss).__name__}{shape}: return a scalar tensor, "
+            "for example the mean over the batch",
+        )
+
+
 class FencedError(TrainerError):
     """A later attempt owns the checkpoints: this one must stop and write nothing."""
 

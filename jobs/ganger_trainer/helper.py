@@ -58,6 +58,11 @@ def should_stop() -> bool:
     return _stop
 
 
+def is_listening() -> bool:
+    """Return True if this process has asked `should_stop` under Ganger."""
+    return _listening
+
+
 def checkpoint_dir() -> Path:
     """Return the directory that survives restarts, created if it is missing."""
     path = Path(os.environ.get(ENV_CHECKPOINT_DIR) or "checkpoints")

@@ -37,6 +37,7 @@ class Keeper(Protocol):
     def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def poll(self) -> None: ...  # noqa: D102
+    def settle(self, seconds: float) -> None: ...  # noqa: D102
 
 
 class NoKeeper:
@@ -62,6 +63,9 @@ class NoKeeper:
         finite_loss(loss, parts.step)
 
     def poll(self) -> None:
+        """Do nothing."""
+
+    def settle(self, seconds: float) -> None:
         """Do nothing."""
 
 
@@ -159,6 +163,10 @@ class DirectoryKeeper:
     def poll(self) -> None:
         """Look at the save in flight without waiting for it. Raises FencedError, UserError (NonFiniteLoss)."""
         self._saver.poll()
+
+    def settle(self, seconds: float) -> None:
+        """Give the save in flight `seconds` to be committed, before this process ends with a failure."""
+        self._saver.settle(seconds)
 
     def _heard(self, verdict: Verdict, seconds: float) -> None:
         if not self._ranks.is_first:

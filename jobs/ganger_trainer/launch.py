@@ -9,17 +9,21 @@ imported before the environment was checked: it imports torch.
 import logging
 import os
 import runpy
+import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import torch.multiprocessing
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ganger.contract import ExitCode
-from ganger_trainer import rendezvous, signals, worker
+from ganger_trainer import helper, rendezvous, signals, worker
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError
 from ganger_trainer.reports import Ended, Sender, Started
@@ -65,7 +69,7 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
     return {}
 
 
-def _entry(spec: Worker) -> tuple[Callable[..., Any] | str, tuple[Any, ...]]:
+def _entry(spec: Worker) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return what the agent runs: our loop, a Python script in a fork, or any other command as it is."""
     if spec.script is None:
         return worker.run, (spec,)
@@ -74,14 +78,19 @@ def _entry(spec: Worker) -> tuple[Callable[..., Any] | str, tuple[Any, ...]]:
         if not Path(path).is_file():
             raise UserError(
                 "ScriptMissing",
-                f"script {path!r} is not a file (working directory {Path.cwd()}): check the path, and that the "
-                "code is in the "
-                "image or comes with spec.code",
+                f"script {path!r} is not a file (working directory {Path.cwd()}): check the path, and that the code "
+                "is in the image or comes with spec.code",
                 ExitCode.USER_INPUT_MISSING,
             )
         return run_script, (spec.script,)
     command = (sys.executable, "-u", *spec.script) if path == "-m" else spec.script
-    return command[0], command[1:]
+    if shutil.which(command[0]) is None:
+        raise UserError(
+            "ScriptMissing",
+            f"command {command[0]!r} is not a program of this image: check the spelling and PATH, or name a .py file",
+            ExitCode.USER_INPUT_MISSING,
+        )
+    return run_command, (command,)
 
 
 def run_script(script: tuple[str, ...]) -> None:
@@ -105,8 +114,32 @@ def run_script(script: tuple[str, ...]) -> None:
             os._exit(code)
     except BaseException as error:  # noqa: BLE001 - the last word of this process
         worker.fail(error, rank, sender)
-    _ended(sender, rank, "Done", "Done", "", 0)
+    # With a handler of its own for SIGTERM a script may have left early and well: whether it is done, it alone knows.
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or helper.is_listening():
+        _ended(sender, rank, "Done", "Done", "", 0)
     signals.uninstall()
+
+
+def run_command(command: tuple[str, ...]) -> None:
+    """Run any program and end as it ends. The supervisor signals the program itself, not this process."""
+    sender = Sender.from_environment()
+    rank = int(os.environ.get("RANK", "0"))
+    # preexec_fn: nothing may outlive this process, and in a fork without threads it is safe.
+    program = subprocess.Popen(command, preexec_fn=_die_with_parent)
+    for number in (signal.SIGTERM, signal.SIGINT):  # from the agent, when a sibling has failed
+        signal.signal(number, lambda received, _frame: program.send_signal(received))
+    sender.send(Started(rank=rank, pid=program.pid), surely=True)
+    code = program.wait()
+    signals.uninstall()
+    if code > 0:
+        _ended(sender, rank, "Failed", "ProcessExited", f"{command[0]} exited with {code}", code)
+        os._exit(code)
+    if code < 0:
+        os.kill(os.getpid(), -code)  # whoever judges this process sees the signal that ended the program
+
+
+def _die_with_parent() -> None:
+    torch.multiprocessing._prctl_pr_set_pdeathsig(signal.SIGKILL)  # noqa: SLF001 - torch's own workers do the same
 
 
 def _ended(sender: Sender, rank: int, outcome: str, reason: str, message: str, code: int) -> None:

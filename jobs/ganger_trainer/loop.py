@@ -13,6 +13,7 @@ from msgspec import Struct
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
 from ganger_trainer.config import TrainConfig
+from ganger_trainer.failures import NotAScalarError
 from ganger_trainer.feed import Feed
 from ganger_trainer.keeper import Keeper
 from ganger_trainer.observer import Observer
@@ -61,6 +62,8 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             with contextlib.nullcontext() if micro is micros[-1] else unsynced():
                 with autocast:
                     loss = task.loss(module, micro.batch)
+                if getattr(loss, "ndim", None) != 0:
+                    raise NotAScalarError(loss)
                 scaled = loss if micro.weight == 1.0 else loss * micro.weight
                 (scaled if scaler is None else scaler.scale(scaled)).backward()
 

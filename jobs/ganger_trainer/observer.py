@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import torch
 
+from ganger_trainer.failures import UserError
 from ganger_trainer.keeper import finite_loss
 from ganger_trainer.pace import Pace
 from ganger_trainer.ranks import Ranks
@@ -117,7 +118,14 @@ class Observer:
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Return `values` as plain finite floats: JSON has no NaN, and a metric that is one is left out."""
-    return {str(name): float(value) for name, value in values.items() if math.isfinite(float(value))}
+    try:
+        numbers = {str(name): float(value) for name, value in values.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(
+            "TaskInvalid",
+            f"evaluate() and metrics() return a dict of name to number, not {values!r:.200}: use .item() on tensors",
+        ) from None
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _finite(value: float) -> float | None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from ganger_trainer.board import Board
 from ganger_trainer.endpoint import Endpoint
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError, classify
+from ganger_trainer.orphans import Orphans
 from ganger_trainer.reports import Exit, Listener, Report, Started
 from ganger_trainer.verdict import Verdict, judge
 
@@ -57,8 +59,10 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         threading.Thread(target=self._launch, name="agent", daemon=True).start()
-        while not self._done.wait(timeout=60.0):
-            pass  # the time-out only lets Python run signal handlers on every platform
+        orphans = Orphans()
+        while not self._done.wait(timeout=1.0 if os.getpid() == 1 else 60.0):
+            if os.getpid() == 1:
+                orphans.reap(time.monotonic())
         listener.flush()
         self._end(self._verdict())
 
@@ -125,6 +129,9 @@ class Supervisor:
         )
 
     def _end(self, verdict: Verdict) -> NoReturn:
+        # The verdict stands: a handler that came between the lines below would write a second one.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = lastword.compose(verdict, self._board)
         lastword.write(self._spec.termination_log, message)
         words = f": {verdict.message}" if verdict.message else ""

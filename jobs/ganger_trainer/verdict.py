@@ -41,8 +41,10 @@ def judge(
     """
     failures = _failures(ended, exits, agent)
     if not failures:
-        preempted = any(last.outcome == "Preempted" for last in ended) or (stop_requested and bool(stopping))
-        if preempted:
+        # A program that ends with 0 after SIGTERM and says no more may have saved and left: to call that done would
+        # lose the job, to call it preempted costs at most another start.
+        unsure = bool(stopping) or not any(last.outcome == "Done" for last in ended)
+        if any(last.outcome == "Preempted" for last in ended) or (stop_requested and unsure):
             return Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted")
         return Verdict(exit_code=ExitCode.DONE, outcome="Done", reason="Done")
     if stop_requested and all(verdict.reason in ("ProcessKilled", "PeerLost") for verdict in failures):

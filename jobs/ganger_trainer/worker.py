@@ -7,7 +7,7 @@ Every path out of here sends a last word; the exit code follows from it.
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,10 +17,14 @@ from ganger_trainer import cpus, feed, loop, randomness, ranks, signals, task
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
-from ganger_trainer.failures import UserError, classify
+from ganger_trainer.failures import UserError, classify, is_peer_lost
 from ganger_trainer.keeper import open_keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.reports import Ended, Sender, Started, Training
+
+# How long a failing rank waits for the checkpoint in flight. A victim's peers are gone, so its save may never complete.
+SETTLE_SECONDS: Final = 5.0
+SETTLE_VICTIM_SECONDS: Final = 1.0
 
 
 def run(worker: Worker) -> bool:
@@ -74,7 +78,7 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     # Before the gang meets: every rank finds the same mistake by itself, in a second.
     job = task.load(worker.task)
     config = configs.decode(worker.config_json, task.config_class(job))
-    torch.set_num_threads(config.threads or max(1, cpus.usable() // worker.processes))
+    torch.set_num_threads(config.threads or cpus.threads(worker.processes, os.environ))
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -88,7 +92,11 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
         where = f"resumed from step {resumed}" if resumed is not None else "training begins"
         print(f"{where} (attempt {worker.attempt}, {gang.world_size} processes, {gang.device.type})", flush=True)
     sender.send(Training(rank=gang.rank, total_steps=parts.total_steps, resumed_from=resumed), surely=True)
-    done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
+    try:
+        done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
+    except Exception as error:
+        keeper.settle(SETTLE_VICTIM_SECONDS if is_peer_lost(error) else SETTLE_SECONDS)
+        raise
     gang.leave()
     return done, observer.metrics
 
@@ -98,8 +106,8 @@ def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks) -> loop.Par
     randomness.seed_all(config.seed)
     data = _data(job, config)
     order = Order(size=feed.size(data), batch_size=config.batch_size, seed=config.seed, world_size=gang.world_size)
-    model = job.model(config).to(gang.device)
-    optimizer = job.optimizer(model, config)
+    model = _returned(job.model(config), torch.nn.Module, "model").to(gang.device)
+    optimizer = _returned(job.optimizer(model, config), torch.optim.Optimizer, "optimizer")
     total = config.steps or (config.epochs or 1) * order.steps_per_epoch
     scheduler = job.scheduler(optimizer, config, total) if hasattr(job, "scheduler") else None
     scaler = torch.amp.GradScaler(gang.device.type) if config.precision == "fp16" else None
@@ -140,14 +148,20 @@ def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks) -> loop.Par
     )
 
 
+def _returned(value: Any, kind: Any, method: str) -> Any:
+    if isinstance(value, kind):
+        return value
+    wanted = f"{kind.__module__.split('.')[0]}.{kind.__module__.split('.')[1]}.{kind.__name__}"
+    raise UserError("TaskInvalid", f"{method}() returned a {type(value).__name__}: return a {wanted}")
+
+
 def _data(job: Any, config: configs.TrainConfig) -> Any:
     try:
         return job.data(config)
     except OSError as error:
         raise UserError(
             "DataMissing",
-            f"data() could not read {error.filename or 'its input'} ({error.strerror or error}): check the path "
-            "and the "
-            "volumes of the job",
+            f"data() could not read {error.filename or 'its input'} ({error.strerror or error}): check the path and "
+            "the volumes of the job",
             ExitCode.USER_INPUT_MISSING,
         ) from error

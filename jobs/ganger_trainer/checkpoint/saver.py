@@ -61,6 +61,18 @@ class Saver:
         if self._thread is not None and not self._thread.is_alive():
             self.finish()
 
+    def settle(self, seconds: float) -> None:
+        """Give the save in flight `seconds` to be committed: the attempt fails, and this is what the next one resumes.
+
+        Raises nothing: the failure at hand is the one to tell.
+        """
+        if self._thread is None:
+            return
+        self._thread.join(seconds)
+        if not self._thread.is_alive() and isinstance(self._result, Verdict):
+            self._thread = None
+            self._heard(self._result, self._seconds)
+
     def finish(self) -> Verdict | None:
         """Wait for the save in flight and return its verdict, or None if there is none.
 

@@ -1,8 +1,8 @@
 """One neuron by hand: y = w * x + b, loss = y ** 2, at x = 2, w = 1, b = 0.5.
 
 The chain rule gives y = 2.5 and the gradients dx = 2 y w = 5, dw = 2 y x = 10, db = 2 y = 5.
-The task works them out with autograd, prints them and refuses to train if they differ; then it lets gradient descent drive
-the loss to zero. `forward` uses plain Python control flow and print, which both work as in any PyTorch script.
+The task works them out with autograd, prints them and refuses to train if they differ; then it lets gradient descent
+drive the loss to zero. `forward` uses plain Python control flow and print, which both work as in any PyTorch script.
 """
 
 from typing import Any

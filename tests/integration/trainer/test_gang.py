@@ -1,5 +1,6 @@
 """Two pods on the loopback address: resume, preemption, victims and culprits."""
 
+import hashlib
 import signal
 import time
 
@@ -19,6 +20,13 @@ def state(gang, step):
     return tensors
 
 
+def shard_hashes(gang, step):
+    """SHA-256 of each shard of the checkpoint of `step`: model, optimizer, schedule and generators, byte for byte."""
+    shards = sorted((gang.directory / "checkpoints" / f"step_{step}").glob("*.safetensors"))
+    assert gang.workers == len(shards)
+    return [hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards]
+
+
 def assert_equal_bits(expected, actual):
     assert expected.keys() == actual.keys()
     different = [
@@ -31,9 +39,10 @@ def assert_equal_bits(expected, actual):
 
 @pytest.mark.parametrize("kill_at", [7, 23])
 def test_killed_gang_resumes_to_the_same_bits_as_an_uninterrupted_one(gangs, kill_at):
-    whole = gangs("whole", config={"steps": 40})
+    config = {"steps": 40, "stepSleep": 0.02}  # so that the checkpoint before the kill has time to be committed
+    whole = gangs("whole", config=config)
     assert [0, 0] == whole.run().codes
-    broken = gangs("broken", config={"steps": 40})
+    broken = gangs("broken", config=config)
 
     first = broken.run(killAt=kill_at, killRank=1)
     broken.attempt = 1
@@ -45,6 +54,25 @@ def test_killed_gang_resumes_to_the_same_bits_as_an_uninterrupted_one(gangs, kil
     assert [0, 0] == second.codes
     assert kill_at // 5 * 5 - 5 <= second.messages[0]["resumedFromStep"] < kill_at
     assert_equal_bits(state(whole, 40), state(broken, 40))
+    assert shard_hashes(whole, 40) == shard_hashes(broken, 40)
+
+
+def test_gang_stopped_by_sigterm_resumes_to_the_same_shards_as_an_uninterrupted_one(gangs):
+    config = {"steps": 120, "stepSleep": 0.02}
+    whole = gangs("whole", config=config, checkpoint={"everySteps": 1000})
+    assert [0, 0] == whole.run().codes
+    stopped = gangs("stopped", config=config, checkpoint={"everySteps": 1000})
+    stopped.start().wait_for("step 10")
+
+    stopped.signal(0)
+    first = stopped.end()
+    stopped.attempt = 1
+    second = stopped.run()
+
+    assert [143, 143] == first.codes
+    assert [0, 0] == second.codes
+    assert 0 < first.messages[0]["step"] == second.messages[0]["resumedFromStep"] < 120
+    assert shard_hashes(whole, 120) == shard_hashes(stopped, 120)
 
 
 def test_sigterm_to_one_pod_stops_all_at_one_step_with_a_checkpoint_and_no_lost_step(gangs):

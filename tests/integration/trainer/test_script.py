@@ -93,3 +93,47 @@ def test_any_command_runs_as_it_is(gangs):
 
     assert [3] == ending.codes
     assert "rank 0" in ending.logs[0]
+
+
+def test_program_that_is_not_python_is_told_of_sigterm_and_may_save(gangs):
+    shell = "trap 'echo saved; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    gang = gangs(workers=1, task=None, environ={"GANGER_SCRIPT": json.dumps(["/bin/sh", "-c", shell])})
+    gang.start().wait_for("begun")
+
+    gang.signal(0)
+    ending = gang.end(20)
+
+    assert [ExitCode.PREEMPTED] == ending.codes
+    assert "saved" in ending.logs[0]
+
+
+def test_module_run_with_dash_m_asks_should_stop_like_a_script(gangs):
+    gang = gangs(workers=1, task=None, environ={"GANGER_SCRIPT": '["-m", "train", "--long"]'})
+    (gang.directory / "train.py").write_text(TRAIN)
+    gang.start().wait_for("arguments ['--long']")
+
+    gang.signal(0)
+    ending = gang.end(20)
+
+    assert [ExitCode.PREEMPTED] == ending.codes
+    assert (gang.directory / "checkpoints" / "rank0").exists()
+
+
+def test_missing_program_is_the_users_fault(gangs):
+    ending = gangs(workers=1, task=None, environ={"GANGER_SCRIPT": '["nosuchprogram", "x"]'}).run()
+
+    assert [ExitCode.USER_INPUT_MISSING] == ending.codes
+    assert "nosuchprogram" in ending.messages[0]["message"]
+    assert "Traceback" not in ending.logs[0]
+
+
+def test_script_with_a_handler_of_its_own_is_not_taken_for_done(gangs):
+    text = (
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('begun', flush=True)\n"
+    )
+    gang = script(gangs, text + "time.sleep(60)\n")
+    gang.start().wait_for("begun")
+
+    gang.signal(0)
+
+    assert [ExitCode.PREEMPTED] == gang.end(20).codes
