@@ -1,10 +1,11 @@
 """A real kube-apiserver for every integration test: one for the session, a fresh namespace for each test."""
 
 import secrets
-import time
+import urllib.error
 
 import pytest
 
+from apiclient import wait_for
 from ganger.api.crd import crd as definition
 
 
@@ -24,8 +25,9 @@ def namespace(control_plane):
     name = f"t-{secrets.token_hex(4)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     control_plane.api.request("POST", "/api/v1/namespaces", body)
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    control_plane.api.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account)
+    # Pods are refused until the controller manager has made the namespace's service account.
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait_for(lambda: _exists(control_plane, account), 30, account)
     return name
 
 
@@ -36,10 +38,17 @@ def crd(control_plane):
     name = body["metadata"]["name"]
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     control_plane.api.request("POST", path, body)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+
+    def established():
         conditions = control_plane.api.request("GET", f"{path}/{name}").get("status", {}).get("conditions") or []
-        if {"Established"} <= {one["type"] for one in conditions if one["status"] == "True"}:
-            return name
-        time.sleep(0.05)
-    raise AssertionError(f"{name} is not established after 30 s: {conditions}")
+        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+    wait_for(established, 30, f"{name} is established")
+    return name
+
+
+def _exists(plane, path):
+    try:
+        return plane.api.request("GET", path)
+    except urllib.error.HTTPError:
+        return None
