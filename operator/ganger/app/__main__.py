@@ -64,6 +64,10 @@ def main() -> int:
     except OSError as error:
         log.critical("port %d cannot be served: %s", settings.http_port, error)
         return 1
+    except Exception:
+        # Logged as one record: the interpreter's own traceback is no JSON, and collectors cut it into lines.
+        log.critical("the operator failed", exc_info=True)
+        return 1
     return 0
 
 

@@ -12,7 +12,7 @@ from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob, encode
 from ganger.app.caches import Key
 from ganger.app.memory import JobMemory
-from ganger.contract import API_GROUP, API_VERSION, KIND
+from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
@@ -118,7 +118,7 @@ class Executor:
         except AlreadyExists:
             # Without our label it is in no cache; only reading it tells whose it is.
             written = await self._read(resource, job.metadata.namespace, manifest["metadata"]["name"])
-            if written.labels.get("ganger.dev/job") != job.metadata.name:
+            if written.labels.get(LABEL_JOB) != job.metadata.name:
                 raise
             return
         self._consistency.wrote(job.key, resource, written)
@@ -128,10 +128,10 @@ class Executor:
         refusals: list[Refusal] = []
 
         async def create(manifest: dict[str, Any]) -> None:
-            if refusals:
-                return  # the gang is all or nothing: one refusal decides
             try:
                 async with self._limiter.slot(job.key):
+                    if refusals:
+                        return  # the gang is all or nothing: one refusal decides, also for those that wait
                     written = await self._cluster.create(PODS, job.metadata.namespace, manifest)
             except AlreadyExists:
                 found = await self._read(PODS, job.metadata.namespace, manifest["metadata"]["name"])
