@@ -124,16 +124,6 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
             yield FieldError(below(path, key), "is required")
 
 
-def without_nulls(value: Any, node: Schema) -> Any:
-    """Return the value as the API server reads it: where a field may not be null, null is the same as none at all."""
-    if isinstance(value, list):
-        return [without_nulls(item, node.get("items", {})) for item in value]
-    if not isinstance(value, dict) or node.get("x-kubernetes-preserve-unknown-fields"):
-        return value
-    fields, rest = node.get("properties", {}), node.get("additionalProperties", {})
-    return {key: without_nulls(item, fields.get(key, rest)) for key, item in value.items() if item is not None}
-
-
 def _free(value: object, path: str) -> Iterator[FieldError]:
     """A free-form value may be anything that JSON can hold."""
     if isinstance(value, float):
@@ -221,6 +211,27 @@ def _metadata(metadata: object) -> Iterator[FieldError]:
     yield from _keys(annotations, "metadata.annotations")
     if sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > _ANNOTATIONS_BYTES_MAX:
         yield FieldError("metadata.annotations", f"must be at most {_ANNOTATIONS_BYTES_MAX} bytes together")
+
+
+def without_nulls(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest as the API server reads it: where a field may not be null, null is the same as none at all."""
+    root = schema()
+    result: dict[str, Any] = _dropped(manifest, root | {"properties": root["properties"] | {"metadata": _METADATA}})
+    return result
+
+
+def _dropped(value: Any, node: Schema) -> Any:
+    if isinstance(value, list):
+        return [_dropped(item, node.get("items", {})) for item in value]
+    if not isinstance(value, dict) or node.get("x-kubernetes-preserve-unknown-fields"):
+        return value
+    fields, rest = node.get("properties"), node.get("additionalProperties", {})
+    if fields is None:
+        return {key: _dropped(item, rest) for key, item in value.items() if item is not None}
+    # A field that is unknown is so with null as well.
+    return {
+        key: _dropped(item, fields.get(key, {})) for key, item in value.items() if item is not None or key not in fields
+    }
 
 
 def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:

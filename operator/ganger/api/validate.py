@@ -133,7 +133,7 @@ def check_manifest(manifest: Mapping[str, Any]) -> tuple[TrainingJob | None, lis
     Accepts and refuses what the API server does with fieldValidation=Strict. Beside a structural mistake the rules
     that do not read the field in question are still asked, so that one round shows everything.
     """
-    present: dict[str, Any] = without_nulls(dict(manifest), schema())
+    present = without_nulls(manifest)
     errors = manifest_errors(present)
     if errors:
         return None, errors + list(_beside(present, [error.path for error in errors]))

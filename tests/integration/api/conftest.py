@@ -26,7 +26,7 @@ class Answer:
 
 
 class Server:
-    """The jobs of one namespace. A dry run goes the whole way but to etcd, so that one namespace does for many tests."""
+    """The jobs of one namespace. A dry run goes the whole way but to etcd, so one namespace does for many tests."""
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self.api = api
@@ -67,7 +67,16 @@ class Server:
 def api(control_plane, crd):
     """The administrator's client, once the jobs are served."""
     client = ApiClient(control_plane.url, control_plane.ca, control_plane.token_for("admin"))
-    wait_for(lambda: client.get("/apis/ganger.dev/v1alpha1/trainingjobs"), 30, "the jobs are served")
+
+    def served():
+        try:
+            return client.get("/apis/ganger.dev/v1alpha1/trainingjobs")
+        except urllib.error.HTTPError as error:
+            if error.code != 429:  # "storage is (re)initializing", for a second after it is established
+                raise
+            return None
+
+    wait_for(served, 30, "the jobs are served")
     return client
 
 
