@@ -1,0 +1,206 @@
+import pytest
+
+from builders import at, job, pod, running_gang, with_spec, with_status
+from ganger.api.status import TrainingJobStatus
+from ganger.app import reconcile
+from ganger.app.caches import Caches
+from ganger.app.reconcile import Reconciler
+from ganger.kube.errors import Conflict
+from ganger.plan.seen import Decision, Refusal
+from ganger.runtime.cache import Undecodable
+
+KEY = ("team", "digits")
+ELASTIC = {"minWorkers": 1, "maxWorkers": 4}
+
+
+class World:
+    """A reconciler with all its surroundings; what it would execute is kept."""
+
+    def __init__(self):
+        self.caches = Caches()
+        self.executed = []
+        self.said = []
+        self.forgotten = []
+        self.error = None
+        self.seconds = 100.0
+        self.reconciler = Reconciler(self.caches, self, self, self, "default-image:v1", self.forgotten.append)
+
+    def now(self):
+        return at(60)
+
+    def monotonic(self):
+        return self.seconds
+
+    async def execute(self, job_, decision, memory):
+        self.executed.append((job_, decision, memory))
+        if self.error:
+            raise self.error
+
+    def record(self, resource, regarding, type_, reason, note):
+        self.said.append((regarding.name, type_, reason, note))
+
+    async def sync(self, job_):
+        self.caches.jobs.put(job_)
+        return await self.reconciler.sync(KEY)
+
+    @property
+    def decision(self) -> Decision:
+        return self.executed[-1][1]
+
+    @property
+    def memory(self):
+        return self.executed[-1][2]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_a_new_job_gets_its_service_and_its_pods(world):
+    await world.sync(job())
+
+    assert ["Service"] == [manifest["kind"] for manifest in world.decision.shared]
+    assert ["digits-0-0", "digits-0-1"] == [manifest["metadata"]["name"] for manifest in world.decision.pods]
+
+
+async def test_a_job_without_an_image_gets_that_of_the_operator(world):
+    await world.sync(job(image=None))
+
+    assert {"default-image:v1"} == {m["spec"]["containers"][0]["image"] for m in world.decision.pods}
+
+
+async def test_what_the_caches_hold_decides(world):
+    for found in running_gang(job()):
+        world.caches.pods.put(found)
+    await world.sync(job())
+
+    assert () == world.decision.pods
+    assert ("Running", "2/2") == (world.decision.status.phase, world.decision.status.workers)
+
+
+async def test_an_unsupported_field_ends_in_a_condition_that_names_it_and_creates_nothing(world):
+    await world.sync(job(elastic=ELASTIC))
+    (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
+
+    assert ("True", "Unsupported") == (failed.status, failed.reason)
+    assert "spec.elastic" in failed.message
+    assert () == world.decision.pods == world.decision.shared
+
+
+async def test_an_object_that_was_stored_before_a_rule_existed_meets_the_rule_here(world):
+    await world.sync(job(task=None))
+    (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
+
+    assert "task" in failed.message
+
+
+async def test_the_spec_is_checked_once_for_each_generation(world, monkeypatch):
+    checked = []
+    monkeypatch.setattr(reconcile, "check", lambda job_: checked.append(job_.metadata.generation) or [])
+    for job_ in (job(), job(), with_spec(job(), workers=3), with_spec(job(), workers=3)):
+        await world.sync(job_)
+
+    assert [1, 2] == checked
+
+
+async def test_the_check_of_a_same_named_predecessor_is_not_used(world):
+    await world.sync(job(elastic=ELASTIC, uid="uid-before"))
+    await world.sync(job())
+
+    assert 2 == len(world.decision.pods)
+
+
+async def test_a_job_that_is_gone_is_forgotten(world):
+    await world.sync(job())
+    world.memory.refused(Refusal(reason="QuotaExceeded", message="m"), world.seconds)
+    before = world.memory
+    world.caches.jobs.remove(job().metadata)
+
+    assert await world.reconciler.sync(KEY) is None
+    assert [KEY] == world.forgotten
+    await world.sync(job())
+    assert before is not world.memory
+
+
+async def test_notes_are_kept_between_passes_and_end_with_the_uid(world):
+    await world.sync(job())
+    first = world.memory
+    await world.sync(job())
+    assert first is world.memory
+    await world.sync(job(uid="uid-2"))
+
+    assert first is not world.memory
+
+
+async def test_a_fresh_refusal_holds_the_gang_back_and_its_end_calls_for_a_pass(world):
+    await world.sync(job())
+    world.memory.refused(Refusal(reason="QuotaExceeded", message="exceeded quota: q"), world.seconds)
+    after = await world.sync(job())
+    assert () == world.decision.pods
+    assert 10.0 == after
+    world.seconds += 10.0
+    await world.sync(job())
+
+    assert 2 == len(world.decision.pods)
+
+
+async def test_squatters_that_a_pass_met_hold_the_gang_back(world):
+    await world.sync(job())
+    world.memory.met(("digits-0-1",), world.seconds)
+    await world.sync(job())
+
+    assert () == world.decision.pods
+    assert "digits-0-1" in world.decision.status.message
+
+
+async def test_the_nearest_of_all_times_calls_for_the_next_pass(world):
+    deadline = job(activeDeadlineSeconds=90)
+    for found in running_gang(deadline):
+        world.caches.pods.put(found)
+    started = with_status(deadline, TrainingJobStatus(start_time=at(0)))
+    assert 30.0 == await world.sync(started)
+    world.memory.status_due = world.seconds + 2.0
+
+    assert 2.0 == await world.sync(started)
+
+
+async def test_a_job_that_wants_nothing_is_not_looked_at_again(world):
+    done = with_status(job(cleanPodPolicy="None"), TrainingJobStatus(phase="Pending"))
+    for worker in range(2):
+        world.caches.pods.put(pod(done, worker, exit_code=0))
+    await world.sync(done)
+    finished = with_status(done, world.decision.status)
+
+    assert await world.sync(finished) is None
+    assert world.decision.empty
+
+
+async def test_an_error_of_the_writes_reaches_the_runtime(world):
+    world.error = Conflict(409, "Conflict", "m")
+
+    with pytest.raises(Conflict):
+        await world.sync(job())
+
+
+async def test_a_job_that_this_version_cannot_read_is_left_alone_and_told_so(world):
+    world.caches.jobs.put(Undecodable(job().metadata, "Expected `int`, got `str` - at `$.spec.workers`"))
+
+    assert await world.reconciler.sync(KEY) is None
+    assert [] == world.executed
+    ((name, type_, reason, note),) = world.said
+    assert ("digits", "Warning", "UnsupportedSpec") == (name, type_, reason)
+    assert "$.spec.workers" in note
+
+
+async def test_a_job_of_another_controller_is_left_alone(world):
+    await world.sync(job(managedBy="example.com/other"))
+
+    assert world.decision.empty
+
+
+async def test_a_job_that_is_being_deleted_is_left_alone(world):
+    present = job()
+    await world.sync(replace(present, metadata=replace(present.metadata, deletion_timestamp=at(1))))
+
+    assert world.decision.empty
