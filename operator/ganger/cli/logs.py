@@ -1,0 +1,104 @@
+"""`ganger logs`: what all workers wrote, in the order of time; -f follows them through restarts."""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import click
+
+from ganger.api.observed import Pod
+from ganger.api.types import TrainingJob
+from ganger.cli import arguments, jobs
+from ganger.cli.connection import Connection
+from ganger.cli.follow import Follower
+from ganger.cli.lines import Printer
+from ganger.cli.podlog import Line, Range, has_begun, whole
+from ganger.cli.problem import Code, Problem
+from ganger.cli.sentence import sentence
+from ganger.cli.session import Session, Target
+from ganger.cli.terminal import escape
+from ganger.plan.gang import attempt_of, worker_of
+
+
+@click.command()
+@arguments.job_name
+@click.option("-f", "--follow", is_flag=True, help="Go on through restarts until the job is over.")
+@click.option("--worker", type=click.IntRange(min=0), metavar="N", help="Of one worker only.")
+@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Of an earlier attempt. Default: the present.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each worker.")
+@click.option("--since", type=arguments.Duration(), metavar="DURATION", help="Only of the last 90s, 30m or 2d.")
+@click.option("--no-prefix", is_flag=True, help="Write the lines as they are, without the worker's name.")
+@arguments.on_cluster
+@arguments.pass_session
+def logs(
+    session: Session,
+    target: Target,
+    name: str,
+    follow: bool,
+    worker: int | None,
+    attempt: int | None,
+    tail: int | None,
+    since: int | None,
+    no_prefix: bool,
+) -> Code:
+    """Print the logs of all workers; -f follows them through restarts."""
+    if follow and attempt is not None:
+        raise click.UsageError("-f follows the present attempt and later ones: leave --attempt out")
+    wanted = Range(tail=tail, since=session.now() - timedelta(seconds=since) if since is not None else None)
+
+    async def body(connection: Connection) -> None:
+        job = await jobs.job(connection, name)
+        if worker is not None and worker >= job.spec.workers:
+            known = "only worker 0" if job.spec.workers == 1 else f"workers 0 to {job.spec.workers - 1}"
+            raise Problem(f"job {name} has no worker {worker}", f"it has {known}", "", code=Code.NOT_FOUND)
+        printer = Printer(session.terminal, job.spec.workers, prefixed=not no_prefix)
+        if follow:
+            follower = Follower(session, connection, printer, worker=worker, wanted=wanted)
+            ended = await follower.follow(name, uid=job.metadata.uid)
+            text = sentence(ended, session.now()) if ended is not None else f"{name} was deleted"
+            session.terminal.message(escape(text), "bold")
+            return
+        number = job.status.attempt if attempt is None else attempt
+        found = [pod for pod in await jobs.pods(connection, job) if attempt_of(pod) == number]
+        chosen = [pod for pod in found if worker in (None, worker_of(pod)) and has_begun(pod)]
+        if not chosen:
+            raise _nothing(session, job, found, number)
+        async for line in merged([whole(connection, pod, wanted) for pod in sorted(chosen, key=worker_of)]):
+            printer.line(line.worker, line.text)
+
+    session.with_cluster(target, body)
+    return Code.COMPLETE
+
+
+async def merged(streams: Sequence[AsyncIterator[Line]]) -> AsyncIterator[Line]:
+    """Yield the lines of all streams in the order of time, holding one line of each. A line without time stays put."""
+    heads: list[tuple[int, int, Line]] = []
+
+    async def advance(number: int, after: int) -> None:
+        line = await anext(streams[number], None)
+        if line is not None:
+            heapq.heappush(heads, (line.time or after, number, line))
+
+    await asyncio.gather(*(advance(number, 0) for number in range(len(streams))))
+    while heads:
+        time, number, line = heapq.heappop(heads)
+        yield line
+        await advance(number, time)
+
+
+def _nothing(session: Session, job: TrainingJob, found: Sequence[Pod], attempt: int) -> Problem:
+    """Return the problem of a job without logs: why, and where to look."""
+    name = job.metadata.name
+    what = f"job {name} has no logs of attempt {attempt}" if attempt else f"job {name} has no logs yet"
+    if attempt != job.status.attempt:
+        fix = f"the present attempt is {job.status.attempt}; only its pods and those of the one before are kept"
+        return Problem(what, "there are no pods of that attempt", fix, code=Code.NOT_FOUND)
+    if job.status.finished and not found:
+        what = f"job {name} has no logs any more"
+        fix = f"'ganger status {name}' tells how it ended; spec.cleanPodPolicy None keeps the pods"
+        return Problem(what, "its pods were removed", fix, code=Code.NOT_FOUND)
+    fix = f"'ganger logs -f {name}' waits for them; 'ganger status {name}' tells what it waits for"
+    if attempt > 0:
+        fix = f"'ganger logs --attempt {attempt - 1} {name}' shows the attempt before; {fix}"
+    return Problem(what, escape(sentence(job, session.now())), fix, code=Code.NOT_FOUND)

@@ -1,0 +1,148 @@
+"""`ganger submit`: jobs to the cluster, checked here before and by the API server again."""
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import click
+
+from ganger.api.observed import Metadata
+from ganger.api.types import TrainingJob
+from ganger.cli import arguments, jobs, manifests
+from ganger.cli.connection import Connection
+from ganger.cli.follow import Follower
+from ganger.cli.lines import Printer
+from ganger.cli.live import one_job
+from ganger.cli.manifests import Document
+from ganger.cli.problem import Code, Problem, doing, from_api
+from ganger.cli.render import placed
+from ganger.cli.sentence import sentence
+from ganger.cli.session import Session, Target
+from ganger.cli.terminal import escape
+from ganger.cli.wait import outcome
+from ganger.kube.errors import AlreadyExists, ApiError, Invalid, NotFound
+from ganger.kube.resources import TRAINING_JOBS
+
+GONE_SECONDS = 60  # a job goes at once; only a finalizer of somebody else's could hold it
+
+
+@click.command()
+@manifests.files
+@click.option("--watch", is_flag=True, help="Follow the job's logs; the exit code mirrors how it ends.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(("fail", "skip", "replace")),
+    default="fail",
+    show_default=True,
+    help="What to do about a job of that name. replace deletes it; its checkpoints stay unless whenDeleted is Delete.",
+)
+@arguments.on_cluster
+@arguments.pass_session
+def submit(
+    session: Session, target: Target, files: tuple[str, ...], options: tuple[str, ...], watch: bool, if_exists: str
+) -> Code:
+    """Send a job to the cluster; --watch follows it.
+
+    \b
+    0    it is submitted; with --watch: complete    1    it failed (--watch)
+    2    the manifest is wrong or the name taken    3    no operator or no namespace
+    5    the cluster refused or is away             130  Ctrl-C: the job goes on
+    """
+    documents = manifests.jobs(session, files, options, what="nothing was submitted")
+    if watch:
+        manifests.one(documents, what="--watch")
+
+    async def body(connection: Connection) -> Code:
+        for document in documents:
+            where = dataclasses.replace(connection, namespace=_namespace(document, target, connection))
+            created = await _submit(session, where, document, if_exists)
+            if watch:
+                return await _watch(session, where, document, created)
+            session.terminal.message(f"follow it with: ganger logs -f {created.name} -n {where.namespace}")
+        return Code.COMPLETE
+
+    return session.with_cluster(target, body)
+
+
+def _namespace(document: Document, target: Target, connection: Connection) -> str:
+    assert document.job is not None
+    placed(document.job, target.namespace)  # refuses two namespaces
+    return target.namespace or document.job.metadata.namespace or connection.namespace
+
+
+async def _submit(session: Session, connection: Connection, document: Document, if_exists: str) -> Metadata:
+    """Create the job, or do what the person wants where there is one. Returns its metadata."""
+    what, word = f"submitting {document.name} to namespace {connection.namespace}", "submitted"
+    try:
+        created = await _create(connection, document, what)
+    except AlreadyExists as error:
+        if if_exists == "fail":
+            raise from_api(error, what) from error
+        present = await jobs.job(connection, document.name)
+        if if_exists == "skip":
+            session.terminal.data(escape(f"{document.name} is there already"))
+            return present.metadata
+        await _remove(connection, present)
+        with doing(what):
+            created, word = await _create(connection, document, what), "replaced"
+    session.terminal.data(escape(f"{created.name} {word}"))
+    return created
+
+
+async def _create(connection: Connection, document: Document, what: str) -> Metadata:
+    """Create the job. Raises AlreadyExists, and Problem for everything else."""
+    manifest: dict[str, Any] = document.located.manifest
+    metadata = {**manifest["metadata"], "namespace": connection.namespace}
+    try:
+        return await connection.cluster.create(TRAINING_JOBS, connection.namespace, {**manifest, "metadata": metadata})
+    except AlreadyExists:
+        raise
+    except Invalid as error:
+        raise _refused(error, document, what) from error
+    except ApiError as error:
+        raise from_api(error, what) from error
+
+
+def _refused(error: Invalid, document: Document, what: str) -> Problem:
+    """Return the problem with the line of every field that the API server names: it knows rules of its own."""
+    known = from_api(error, what)
+    places = [f"{document.at(cause.field)}: {cause.field}: {cause.message}" for cause in error.causes if cause.field]
+    return Problem(known.what, escape("; ".join(places)) or known.why, known.fix, code=known.code)
+
+
+async def _remove(connection: Connection, job: TrainingJob) -> None:
+    """Delete this very job and return when it is gone."""
+    name = job.metadata.name
+    with doing(f"deleting {name}"):
+        try:
+            await connection.cluster.delete(TRAINING_JOBS, connection.namespace, name, uid=job.metadata.uid)
+        except NotFound:
+            return
+    try:
+        async with asyncio.timeout(GONE_SECONDS):
+            async for _ in one_job(connection, name, uid=job.metadata.uid):
+                pass
+    except TimeoutError:
+        fix = f"'kubectl get tj {name} -o yaml' shows its finalizers; run the command again when it is gone"
+        raise Problem(
+            f"job {name} was not replaced", f"the old one is not gone after {GONE_SECONDS} s", fix, code=Code.TIMEOUT
+        ) from None
+
+
+async def _watch(session: Session, connection: Connection, document: Document, created: Metadata) -> Code:
+    assert document.job is not None
+    printer = Printer(session.terminal, document.job.spec.workers)
+    name, where = created.name, f"-n {connection.namespace}"
+    try:
+        ended = await Follower(session, connection, printer).follow(name, uid=created.uid)
+    except asyncio.CancelledError:
+        session.terminal.message(f"{name} goes on; follow it with: ganger logs -f {name} {where}")
+        raise
+    if ended is None:
+        raise Problem(f"job {name} was deleted", "", "'ganger list' shows what is left", code=Code.NOT_FOUND)
+    code = outcome(ended, "complete") or Code.FAILED
+    colour = "green" if code == Code.COMPLETE else "red"
+    session.terminal.message(escape(sentence(ended, session.now())), colour, "bold")
+    if code != Code.COMPLETE:
+        session.terminal.message(f"more with: ganger status {name} {where}")
+    return code
