@@ -168,9 +168,22 @@ async def test_a_status_write_that_fails_ends_the_pass_without_events(server, ha
     assert [] == harness.events
 
 
-async def test_a_job_is_not_decided_again_before_the_caches_show_the_writes(harness):
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"status": NEWS},
+        {"pods": MANIFESTS[:1]},
+        {"shared": SHARED[:1]},
+        {"shared": SHARED[1:]},
+        {"deletions": (Deletion(metadata=pod(JOB, 0).metadata),)},
+        {"delete_job": True},
+    ],
+)
+async def test_a_job_is_not_decided_again_before_the_caches_show_the_writes(harness, decision):
+    harness.caches.pods.put(pod(JOB, 0))
+    harness.caches.jobs.put(JOB)
     assert harness.consistency.ready(JOB.key)
-    await harness.execute(pods=MANIFESTS[:1])
+    await harness.execute(**decision)
 
     assert not harness.consistency.ready(JOB.key)
 
@@ -233,15 +246,15 @@ async def test_a_refused_pod_is_remembered_by_its_cause(server, harness, expecte
 
 
 async def test_refusals_in_a_row_are_remembered_longer_and_longer_until_a_gang_gets_in(server, harness):
-    refuse(server, 403, "Forbidden", "exceeded quota: q", times=2)
-    for expected in (10.0, 20.0):
+    refusal = answering(403, status(403, "Forbidden", "exceeded quota: q"))
+    server.on(f"POST {PODS}", refusal, refusal, answering(201, reply("x", 9)), refusal)
+    seconds = []
+    for _ in range(4):
         await harness.execute(pods=MANIFESTS[:1])
-        assert expected == harness.memory.wake_seconds(harness.now)
-        harness.now += expected
-    await harness.execute(pods=MANIFESTS[:1])
+        seconds.append(harness.memory.wake_seconds(harness.now))
+        harness.now += 60.0
 
-    assert harness.memory.refusal(harness.now) is None
-    assert harness.memory.wake_seconds(harness.now) is None
+    assert [10.0, 20.0, None, 10.0] == seconds
 
 
 async def test_one_refusal_spares_the_server_the_rest_of_the_gang(server, cluster):

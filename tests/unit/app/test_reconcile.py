@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from builders import at, job, pod, running_gang, with_spec, with_status
 from ganger.api.status import TrainingJobStatus
