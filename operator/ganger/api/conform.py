@@ -214,7 +214,7 @@ def _metadata(metadata: object) -> Iterator[FieldError]:
 
 
 def without_nulls(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest as the API server reads it: where a field may not be null, null is the same as none at all."""
+    """Return the manifest as the API server reads it: null, where a field may not be null, is the same as none."""
     root = schema()
     result: dict[str, Any] = _dropped(manifest, root | {"properties": root["properties"] | {"metadata": _METADATA}})
     return result

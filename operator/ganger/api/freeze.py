@@ -5,6 +5,7 @@ either free, because it is read when it is used, or frozen until the job is susp
 """
 
 from msgspec import Struct
+from msgspec.structs import fields
 
 from ganger.api.rule import attribute
 from ganger.api.types import TrainingJobSpec
@@ -22,6 +23,9 @@ FREE = frozenset(
         "affinity",
         "topologySpreadConstraints",
     }
+)
+_COLLECTIONS = frozenset(
+    field.encode_name for field in fields(TrainingJobSpec) if field.default == () or field.default_factory is dict
 )
 REMEDY = "suspend the job first, or create a new one"
 
@@ -49,6 +53,10 @@ def _freeze(field: str) -> Freeze:
         message = "workers may change only while the job is suspended, or within the bounds of elastic"
     # Not `self.?x == oldSelf.?x`: the API server cannot bound the cost of comparing optionals and refuses the CRD.
     same = f"(has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field}))"
+    if field in _COLLECTIONS:
+        # An empty one is the same as none: a longer file that changes nothing must not be refused.
+        none = f"(!has({{0}}.{field}) || size({{0}}.{field}) == 0)"
+        same = f"({none.format('self')} && {none.format('oldSelf')} || {same})"
     return Freeze(field=field, message=message, cel=free + same)
 
 

@@ -139,7 +139,7 @@ def _default(field: inspect.Field, schema: Schema) -> Schema:
         assert value == type(value)(), f"{field.name}: the default of a part must be made of its parts' defaults"
         # Written out: the API server runs the rules on a default before it fills in what lies below.
         whole = {name: one["default"] for name, one in schema["properties"].items() if "default" in one}
-        return {"default": whole} if whole else {}
+        return {"default": whole}
     return {"default": value}
 
 
