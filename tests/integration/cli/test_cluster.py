@@ -1,0 +1,269 @@
+"""Commands that change and read a job, against the real API server; the test plays the operator."""
+
+import threading
+import time
+
+import pytest
+
+from ganger.cli import manifests, submit
+from ganger.kube.resources import Resource
+
+pytestmark = pytest.mark.integration
+
+
+def later(call, seconds=0.4):
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    return timer
+
+
+def test_a_job_is_submitted_listed_and_deleted(ganger):
+    submitted = ganger("submit", "-f", ganger.manifest())
+
+    assert (0, "digits submitted\n") == (submitted.code, submitted.out)
+    assert f"ganger logs -f digits -n {ganger.namespace}" in submitted.err
+    assert ["digits", "Pending", "0/2", "0"] == ganger("list", "--no-headers").out.split()[:4]
+    assert "trainingjob.ganger.dev/digits\n" == ganger("list", "-o", "name").out
+    assert "ganger" == ganger.job()["metadata"]["managedFields"][0]["manager"]
+
+    deleted = ganger("delete", "digits", "--yes")
+
+    assert (0, "digits deleted\n") == (deleted.code, deleted.out)
+    assert ganger.job() is None
+    assert "no jobs in namespace" in ganger("list").err
+
+
+def test_deleting_asks_first_and_does_nothing_without_an_answer(ganger):
+    ganger("submit", ganger.manifest())
+
+    said = ganger("delete", "digits")
+
+    assert 2 == said.code
+    assert "fix: add --yes" in said.err
+    assert ganger.job() is not None
+
+
+def test_a_name_that_is_taken_is_told_skipped_or_replaced(ganger):
+    path = ganger.manifest()
+    ganger("submit", path)
+    uid = ganger.job()["metadata"]["uid"]
+
+    refused = ganger("submit", path)
+    assert 2 == refused.code
+    assert "already exists" in refused.err
+    assert "--if-exists replace" in refused.err
+
+    assert "digits is there already\n" == ganger("submit", path, "--if-exists", "skip").out
+    assert uid == ganger.job()["metadata"]["uid"]
+
+    assert "digits replaced\n" == ganger("submit", path, "--if-exists", "replace").out
+    assert uid != ganger.job()["metadata"]["uid"]
+
+
+def test_a_namespace_that_does_not_exist_is_named(ganger):
+    said = ganger("submit", ganger.manifest(), namespace="nowhere")
+
+    assert 3 == said.code
+    assert "why: there is no namespace nowhere" in said.err
+    assert "fix: kubectl create namespace nowhere" in said.err
+
+
+def test_a_cluster_without_the_operator_is_told_with_the_command_that_installs_it(ganger, monkeypatch):
+    # The real answer for a group that nobody serves; the definition itself is shared with other tests.
+    absent = Resource(group="absent.dev", version="v1alpha1", plural="trainingjobs", kind="TrainingJob")
+    monkeypatch.setattr(submit, "TRAINING_JOBS", absent)
+
+    said = ganger("submit", ganger.manifest())
+
+    assert 3 == said.code
+    assert "why: the operator is not installed in this cluster" in said.err
+    assert "fix: helm install ganger" in said.err
+
+
+def test_a_manifest_with_a_mistake_is_never_sent(ganger):
+    path = ganger.manifest(workers=0)
+
+    said = ganger("submit", path)
+
+    assert 2 == said.code
+    assert f"{path}:7: spec.workers: must be at least 1" in said.err
+    assert ganger.job() is None
+
+
+def test_a_field_that_only_the_server_refuses_is_told_with_its_line(ganger, monkeypatch):
+    bad = ganger.manifest(workers=0)
+    good = manifests.check_manifest
+
+    def blind(manifest):
+        return good(manifest | {"spec": manifest["spec"] | {"workers": 1}})
+
+    monkeypatch.setattr(manifests, "check_manifest", blind)
+
+    said = ganger("submit", bad)
+
+    assert 2 == said.code
+    assert f"why: {bad}:7: spec.workers: " in said.err
+    assert "should be greater than or equal to 1" in said.err
+
+
+def test_what_a_policy_of_the_cluster_refuses_is_told_in_its_words(ganger):
+    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    name = f"small-{ganger.namespace}"
+    match = {"apiGroups": ["ganger.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["trainingjobs"]}
+    body = {
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [match]},
+            "validations": [{"expression": "object.spec.workers <= 2", "message": "at most 2 workers here"}],
+        },
+    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": ganger.namespace}}
+    binding = {
+        "metadata": {"name": name},
+        "spec": {
+            "policyName": name,
+            "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": selector},
+        },
+    }
+    ganger.api.create(policies, body)
+    ganger.api.create(f"{policies[:-8]}policybindings", binding)
+    end = time.monotonic() + 30  # the API server takes a moment to compile a policy
+    while (said := ganger("submit", ganger.manifest(workers=3), "--if-exists", "replace")).code == 0:
+        assert time.monotonic() < end, "the policy never held"
+        time.sleep(0.2)
+
+    assert 5 == said.code
+    assert "at most 2 workers here" in said.err
+    assert "fix: change what the policy names" in said.err
+
+
+def test_suspend_and_resume_change_one_field_and_are_idempotent(ganger):
+    ganger("submit", ganger.manifest())
+
+    assert "digits suspended\n" == ganger("suspend", "digits").out
+    assert ganger.job()["spec"]["suspend"] is True
+    assert "digits is suspended already\n" == ganger("suspend", "digits").out
+    assert "digits resumed\n" == ganger("resume", "digits").out
+    assert ganger.job()["spec"]["suspend"] is False
+
+
+def test_a_job_that_ended_cannot_be_resumed(ganger):
+    ganger("submit", ganger.manifest())
+    ganger.says("Failed")
+
+    said = ganger("resume", "digits")
+
+    assert 2 == said.code
+    assert "it is failed, and that is final" in said.err
+
+
+@pytest.mark.parametrize(
+    "condition, goal, code",
+    [
+        ("Complete", "complete", 0),
+        ("Failed", "complete", 1),
+        ("Failed", "failed", 0),
+        ("Complete", "failed", 1),
+        ("Running", "running", 0),
+        ("Suspended", "suspended", 0),
+    ],
+)
+def test_wait_ends_when_the_status_says_so_and_mirrors_it(ganger, condition, goal, code):
+    ganger("submit", ganger.manifest())
+    timer = later(lambda: ganger.says(condition))
+
+    said = ganger("wait", "digits", "--for", goal, "--timeout", "20s")
+    timer.join()
+
+    assert code == said.code, said.err
+    assert said.out.startswith("digits ")
+
+
+def test_wait_gives_up_in_time(ganger):
+    ganger("submit", ganger.manifest())
+
+    said = ganger("wait", "digits", "--timeout", "1s")
+
+    assert 4 == said.code
+    assert "job digits is not complete after 1 s" in said.err
+
+
+def test_wait_says_when_the_job_is_deleted_or_was_never_there(ganger):
+    ganger("submit", ganger.manifest())
+    timer = later(lambda: ganger.api.delete(f"{ganger.jobs}/digits"))
+
+    assert 3 == ganger("wait", "digits", "--timeout", "20s").code
+    timer.join()
+    said = ganger("wait", "digits", "--timeout", "20s")
+
+    assert 3 == said.code
+    assert "there is no job digits" in said.err
+
+
+def test_a_page_of_a_job_tells_progress_and_obstacles(ganger):
+    ganger("submit", ganger.manifest())
+    ganger.says(
+        "Running",
+        phase="Running",
+        workers="2/2",
+        progress={"step": 50, "totalSteps": 200, "percent": "25%", "loss": "0.5"},
+    )
+
+    said = ganger("status", "digits")
+
+    assert 0 == said.code, said.err
+    assert said.out.startswith("digits is running: step 50 of 200 (25%), loss 0.5\n")
+    assert "ganger logs -f digits" in said.out
+    assert "digits" in ganger("status", "digits", "-o", "yaml").out
+
+
+def test_a_job_without_pods_has_no_logs_yet(ganger):
+    ganger("submit", ganger.manifest())
+
+    said = ganger("logs", "digits")
+
+    assert 3 == said.code
+    assert "error: job digits has no logs yet" in said.err
+    assert "fix: 'ganger logs -f digits' waits for them" in said.err
+
+
+def test_following_a_job_ends_with_it(ganger):
+    ganger("submit", ganger.manifest())
+    timer = later(lambda: ganger.says("Complete"))
+
+    said = ganger("logs", "-f", "digits")
+    timer.join()
+
+    assert 0 == said.code, said.err
+    assert "digits is complete" in said.err
+
+
+def test_submit_and_watch_mirrors_how_the_job_ends(ganger):
+    timer = later(lambda: ganger.says("Failed", "MaxRestartsReached"), 1.0)
+
+    said = ganger("submit", ganger.manifest(), "--watch")
+    timer.join()
+
+    assert 1 == said.code, said.err
+    assert "digits failed: MaxRestartsReached" in said.err
+
+
+def test_a_context_that_does_not_exist_is_told(ganger):
+    said = ganger("list", "--context", "nowhere")
+
+    assert 5 == said.code
+    assert "error: there is no way to a cluster" in said.err
+    assert "fix: 'kubectl config get-contexts'" in said.err
+
+
+def test_a_stranger_is_told_to_log_in_again(ganger, control_plane, tmp_path):
+    own = control_plane.kubeconfig_for("admin").read_text()
+    stranger = tmp_path / "stranger"
+    stranger.write_text(own.replace(control_plane.token_for("admin"), "not-a-token"))
+
+    said = ganger("list", kubeconfig=str(stranger))
+
+    assert 5 == said.code
+    assert "why: the API server does not accept these credentials" in said.err
+    assert "fix: log in again" in said.err
