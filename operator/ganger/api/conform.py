@@ -167,6 +167,7 @@ def conform(value: object, node: Schema, path: str) -> Iterator[FieldError]:
 
 # metav1.ObjectMeta, as far as a manifest may hold it: one that `kubectl get -o yaml` wrote must be readable again.
 _TEXT: Schema = {"type": "string"}
+_WORDS_BY_KEY: Schema = {"type": "object", "additionalProperties": _TEXT | {"default": ""}}  # here null is ""
 _METADATA: Schema = {
     "type": "object",
     "properties": {
@@ -174,8 +175,8 @@ _METADATA: Schema = {
         # The API server appends five characters, and the name has 40 at most.
         "generateName": {"type": "string", "pattern": r"^[a-z][-a-z0-9]{0,34}$", "description": "Example: digits-"},
         "namespace": {"type": "string", "pattern": DNS_LABEL, "maxLength": 63, "description": "Example: team-a"},
-        "labels": {"type": "object", "additionalProperties": _TEXT},
-        "annotations": {"type": "object", "additionalProperties": _TEXT},
+        "labels": _WORDS_BY_KEY,
+        "annotations": _WORDS_BY_KEY,
         "finalizers": {"type": "array", "items": _TEXT},
         "ownerReferences": {"type": "array", "items": {"type": "object"}},
         "managedFields": {"type": "array", "items": {"type": "object"}},
@@ -227,7 +228,9 @@ def _dropped(value: Any, node: Schema) -> Any:
         return value
     fields, rest = node.get("properties"), node.get("additionalProperties", {})
     if fields is None:
-        return {key: _dropped(item, rest) for key, item in value.items() if item is not None}
+        empty = rest.get("default")
+        present = {key: empty if item is None else item for key, item in value.items()}
+        return {key: _dropped(item, rest) for key, item in present.items() if item is not None}
     # A field that is unknown is so with null as well.
     return {
         key: _dropped(item, fields.get(key, {})) for key, item in value.items() if item is not None or key not in fields

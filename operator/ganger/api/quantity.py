@@ -33,6 +33,5 @@ def parse(quantity: int | str) -> Fraction:
     value = Fraction(Decimal(number))
     if suffix is None:
         return value
-    if suffix[0] in "eE" and len(suffix) > 1:
-        return value * Fraction(10) ** int(suffix[1:])
-    return value * _SUFFIX[suffix]
+    # E alone and Ei are suffixes, E followed by a number is an exponent.
+    return value * (_SUFFIX[suffix] if suffix in _SUFFIX else Fraction(10) ** int(suffix[1:]))
