@@ -6,7 +6,7 @@ name, because a misspelt `lerningRate` that trains with the default costs a day.
 
 import difflib
 import math
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -51,7 +51,7 @@ def decode(text: str, kind: type[ConfigT]) -> ConfigT:
     try:
         value = msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
-        raise UserError("ConfigInvalid", f"config: {_explain(str(error), kind)}") from None
+        raise UserError("ConfigInvalid", f"config: {explain(str(error), kind)}") from None
     except msgspec.DecodeError as error:
         raise UserError("ConfigInvalid", f"config is not JSON: {error}") from None
     if problems := check(value):
@@ -73,11 +73,16 @@ def check(config: TrainConfig) -> list[str]:
     return problems
 
 
-def _explain(error: str, kind: type[TrainConfig]) -> str:
-    """Return msgspec's message with the nearest known key where a key is unknown."""
+def explain(error: str, kind: type[Struct]) -> str:
+    """Return msgspec's message about a `kind`, with what it lacks.
+
+    That is the nearest known key where a key is unknown, and the allowed words where a word is not one of them. Pure.
+    """
     marker = "unknown field `"
     if marker not in error:
-        return error.replace("`$.", "`").replace("$.", "")
+        words = _words(error.rpartition("`$.")[2].rstrip("`"), kind) if "enum value" in error else []
+        allowed = f", allowed: {', '.join(words)}" if words else ""
+        return error.replace("`$.", "`").replace("$.", "") + allowed
     key = error.split(marker, 1)[1].split("`", 1)[0]
     known = [field.encode_name for field in msgspec.structs.fields(kind)]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or difflib.get_close_matches(
@@ -85,6 +90,19 @@ def _explain(error: str, kind: type[TrainConfig]) -> str:
     )
     hint = f", did you mean {_spelling(near[0], known)!r}?" if near else ""
     return f"unknown key {key!r}{hint} Known keys: {', '.join(sorted(known))}"
+
+
+def _words(key: str, kind: type[Struct]) -> list[str]:
+    """Return the values of the Literal that `key` of `kind` is, [] if it is none."""
+    types = [field.type for field in msgspec.structs.fields(kind) if field.encode_name == key]
+    found: list[str] = []
+    while types:
+        this = types.pop()
+        if get_origin(this) is Literal:
+            found.extend(str(word) for word in get_args(this))
+        else:
+            types.extend(get_args(this))
+    return found
 
 
 def _spelling(name: str, known: list[str]) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ganger import contract
+from ganger_trainer import config
 from ganger_trainer.failures import UserError
 
 HELPER_SOCKET: Final = "GANGER_TRAINER_SOCKET"  # set by the supervisor for its own workers; not part of the contract
@@ -168,8 +169,11 @@ class _Reader:
         try:
             policy = msgspec.json.decode(text, type=CheckpointPolicy)
         except msgspec.MsgspecError as error:
+            keys = ", ".join(contract.CHECKPOINT_KEYS)
             self.fault(
-                contract.ENV_CHECKPOINT, text, f"a JSON object of {', '.join(contract.CHECKPOINT_KEYS)}: {error}"
+                contract.ENV_CHECKPOINT,
+                text,
+                f"a JSON object of {keys}: {config.explain(str(error), CheckpointPolicy)}",
             )
             return CheckpointPolicy()
         if policy.every_steps and policy.every_seconds:

@@ -58,11 +58,8 @@ def choose(
             return checkpoint, found
         bad += 1
         if ranks.is_first:
-            name = layout.quarantine(directory, step)
-            told(
-                f"checkpoint of step {step} is not valid ({complaint or 'another rank could not verify it'}), now "
-                f"{name}"
-            )
+            why = complaint or "another rank could not verify it"
+            told(f"checkpoint of step {step} is not valid ({why}), {_set_aside(directory, step)}")
     bad = ranks.from_first(bad)
     if bad and policy.on_no_valid_checkpoint == "Fail":
         raise UserError(
@@ -118,6 +115,13 @@ def _verify(checkpoint: Path) -> tuple[manifest.Manifest | None, str]:
         return manifest.verify(checkpoint), ""
     except manifest.InvalidError as error:
         return None, str(error)
+
+
+def _set_aside(directory: Path, step: int) -> str:
+    try:
+        return f"now {layout.quarantine(directory, step)}"
+    except OSError as error:
+        return f"left where it is: {error.strerror}"
 
 
 def _shape(tensor: Any) -> str:

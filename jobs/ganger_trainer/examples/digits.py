@@ -23,7 +23,7 @@ class Digits:
     class Config(TrainConfig, frozen=True, kw_only=True):
         """hidden: width of both hidden layers."""
 
-        hidden: int = 64
+        hidden: int = 256
 
     def model(self, config: Any) -> Any:
         """Return the network."""

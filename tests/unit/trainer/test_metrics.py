@@ -1,0 +1,171 @@
+"""/metrics of a pod: the names that dashboards and alerts are written for, served by the supervisor itself."""
+
+import http.client
+import re
+import socket
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ganger_trainer import metrics
+from ganger_trainer.board import Board
+from ganger_trainer.endpoint import CONNECTIONS_MAX, CONTENT_TYPE, Endpoint
+from ganger_trainer.pace import STEP_BUCKETS, Pace
+from ganger_trainer.reports import Progress, Saved
+
+PROGRESS = Progress(
+    rank=1, step=40, total_steps=100, epoch=2, loss=0.25, learning_rate=0.001, gradient_norm=1.5, samples=640,
+    samples_per_second=320.0, step_seconds=2.0, step_counts=[3] + [0] * 19 + [1], data_wait_seconds=0.5,
+    gpu_bytes=7, gpu_bytes_max=9, metrics={"accuracy": 0.9},
+)  # fmt: skip
+
+
+def families(board, attempt=0):
+    text = metrics.render(metrics.exposition(board, attempt)).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(found, series, **labels):
+    return next(
+        sample.value
+        for family in found.values()
+        for sample in family.samples
+        if sample.name == series and labels.items() <= sample.labels.items()
+    )
+
+
+def test_every_documented_series_is_exposed_and_no_other():
+    board = Board()
+    board.hear(PROGRESS)
+    board.hear(Saved(step=30, seconds=0.5, bytes=99, kept=1))
+
+    documented = set(re.findall(r"\| (ganger_train_\w+)", metrics.__doc__))
+    exposed = {
+        f"{name}_total" if family.type == "counter" else name for name, family in families(board, attempt=2).items()
+    }
+
+    assert documented == exposed
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ganger_train_loss", 0.25),
+        ("ganger_train_step", 40),
+        ("ganger_train_steps_planned", 100),
+        ("ganger_train_epoch", 2),
+        ("ganger_train_learning_rate", 0.001),
+        ("ganger_train_gradient_norm", 1.5),
+        ("ganger_train_samples_total", 640),
+        ("ganger_train_samples_per_second", 320),
+        ("ganger_train_data_wait_seconds_total", 0.5),
+        ("ganger_train_step_seconds_sum", 2.0),
+        ("ganger_train_step_seconds_count", 4),
+        ("ganger_train_gpu_memory_peak_bytes", 9),
+    ],
+)
+def test_a_rank_shows_what_it_reported(name, expected):
+    board = Board()
+    board.hear(PROGRESS)
+
+    assert expected == value(families(board), name, rank="1")
+
+
+def test_step_times_are_a_cumulative_histogram():
+    board = Board()
+    board.hear(PROGRESS)
+    found = families(board)
+
+    assert 3 == value(found, "ganger_train_step_seconds_bucket", le=repr(STEP_BUCKETS[0]))
+    assert 3 == value(found, "ganger_train_step_seconds_bucket", le=repr(STEP_BUCKETS[-1]))
+    assert 4 == value(found, "ganger_train_step_seconds_bucket", le="+Inf")
+
+
+def test_checkpoint_age_counts_from_the_start_and_then_from_the_newest_commit(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    board = Board()
+    registry = metrics.exposition(board, 0)
+
+    def age():
+        text = metrics.render(registry).decode()
+        return float(re.search(r"^ganger_train_checkpoint_age_seconds (\S+)$", text, re.MULTILINE)[1])
+
+    now[0] = 1060.0
+    assert 60 == age()
+    board.hear(Saved(step=30, seconds=0.5, bytes=99, kept=1))
+    now[0] = 1065.0
+    assert 5 == age()
+    board.hear(Saved(step=35, seconds=0.5, reason="ENOSPC"))
+    now[0] = 1070.0
+    assert 10 == age(), "a refused save does not make the checkpoint younger"
+
+
+def test_refused_saves_evaluations_and_restarts_are_counted():
+    board = Board()
+    board.hear(PROGRESS)
+    for _ in range(2):
+        board.hear(Saved(step=35, seconds=0.5, reason="ENOSPC"))
+    found = families(board, attempt=3)
+
+    assert 2 == value(found, "ganger_train_checkpoint_failures_total")
+    assert 3 == value(found, "ganger_train_restarts")
+    assert 0.9 == value(found, "ganger_train_evaluation_metric", name="accuracy")
+
+
+def test_a_rank_that_has_not_reported_has_no_series():
+    assert "ganger_train_loss" not in families(Board())
+    assert "ganger_train_checkpoint_step" not in families(Board())
+
+
+def test_pace_counts_each_step_once_and_knows_the_rate(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    pace = Pace(10.0)
+    assert pace.fetched(), "the first step is logged"
+    for seconds in (0.001, 0.1, 500.0):
+        now[0] += seconds
+        pace.stepped(4, 8)
+
+    assert 3 == sum(pace.counts)
+    assert 1 == pace.counts[-1], "longer than the largest bucket"
+    assert (12, pytest.approx(500.101)) == (pace.samples, pace.seconds)
+    assert pytest.approx(24 / 500.101) == pace.logged()
+    assert not pace.fetched()
+    now[0] += 10.0
+    assert pace.fetched()
+
+
+@pytest.fixture
+def endpoint():
+    served = Endpoint(0, lambda: b"ganger_train_step 1\n")
+    yield served
+    served.close()
+
+
+def get(endpoint, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=5)
+    connection.request(method, path)
+    reply = connection.getresponse()
+    body = reply.read()
+    connection.close()
+    return reply.status, reply.headers["Content-Type"], body
+
+
+def test_metrics_and_health_are_served_without_a_sidecar(endpoint):
+    assert (200, CONTENT_TYPE, b"ganger_train_step 1\n") == get(endpoint, "/metrics")
+    assert (200, CONTENT_TYPE, b"ganger_train_step 1\n") == get(endpoint, "/metrics?name=x")
+    assert 200 == get(endpoint, "/healthz")[0]
+    assert 404 == get(endpoint, "/")[0]
+    assert 501 == get(endpoint, "/metrics", method="POST")[0]
+
+
+def test_a_crowd_of_silent_scrapers_is_turned_away(endpoint):
+    crowd = [socket.create_connection(("127.0.0.1", endpoint.port), 5) for _ in range(CONNECTIONS_MAX)]
+    try:
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            for _ in range(3):  # the crowd is let in on another thread, so the first call may come before it
+                get(endpoint, "/metrics")
+    finally:
+        for one in crowd:
+            one.close()
