@@ -49,21 +49,26 @@ class WorkerProcess:
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. A command that cannot be started ends as a container would: 127 not found, 126 not executable."""
+        # A pipe of our own: asyncio's would make wait() wait for whatever the process leaves behind, too.
+        reading, writing = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 env=dict(environment),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=writing,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
+            os.close(reading)
             text = f"{command[0]} cannot be started: {error.strerror}"
             self._say(self.worker, text)
             self._finish(127 if isinstance(error, FileNotFoundError) else 126, text)
             return
-        self._life = asyncio.create_task(self._live(), name=self.metadata.name)
+        finally:
+            os.close(writing)
+        self._life = asyncio.create_task(self._live(reading), name=self.metadata.name)
 
     @property
     def alive(self) -> bool:
@@ -103,13 +108,17 @@ class WorkerProcess:
         if self._life is not None:
             await self._life
 
-    async def _live(self) -> None:
-        assert self._process.stdout is not None
-        reader = asyncio.create_task(self._tell(self._process.stdout))
+    async def _live(self, output: int) -> None:
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(output, "rb")
+        )
+        reader = asyncio.create_task(self._tell(stream))
         code = await self._process.wait()
         self.kill()  # what it left behind holds ports, memory and its output open
         await asyncio.wait({reader}, timeout=_DRAIN_SECONDS)
         reader.cancel()
+        transport.close()
         if self._killer is not None:
             self._killer.cancel()
         self._finish(128 - code if code < 0 else code, self._read_last_word(failed=code != 0))
