@@ -1,7 +1,7 @@
 """The four caches of the operator, and what one job sees in them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ganger.api.observed import Claim, Metadata, Pod, Service
 from ganger.api.types import TrainingJob
@@ -14,6 +14,7 @@ from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector
 
+T = TypeVar("T", Service, Claim)
 Key = tuple[str, str]  # namespace and name of a job
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -64,8 +65,19 @@ class Caches:
         for cache in (self.pods, self.services, self.claims):
             cache.on_change(child_changed)
 
-    def seen(self, job: TrainingJob, *, squatters: tuple[str, ...] = (), refusal: Refusal | None = None) -> Seen:
-        """Return what the caches hold of a job's children. `squatters`: foreign pods met by a create, not cached."""
+    def seen(
+        self,
+        job: TrainingJob,
+        *,
+        squatters: tuple[str, ...] = (),
+        stranger_service: Metadata | None = None,
+        stranger_claim: Metadata | None = None,
+        refusal: Refusal | None = None,
+    ) -> Seen:
+        """Return what the caches hold of a job's children.
+
+        squatters: foreign pods, stranger_*: a foreign Service and claim, that a create met and that no cache holds.
+        """
         namespace, name = job.key
         cached = tuple(
             wanted
@@ -74,8 +86,8 @@ class Caches:
         )
         return Seen(
             pods=self.pods.by_owner(job.metadata.uid),
-            service=self.services.get(namespace, names.service(name)),
-            claim=self.claims.get(namespace, names.claim(name)),
+            service=self.services.get(namespace, names.service(name)) or _found(Service, stranger_service),
+            claim=self.claims.get(namespace, names.claim(name)) or _found(Claim, stranger_claim),
             squatters=cached + squatters,
             refusal=refusal,
         )
@@ -83,6 +95,10 @@ class Caches:
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:
         pod = self.pods.get(namespace, name)
         return pod is not None and pod.metadata.controller_uid != job.metadata.uid
+
+
+def _found(kind: type[T], metadata: Metadata | None) -> T | None:
+    return None if metadata is None else kind(metadata=metadata)
 
 
 def _meta(old: Any | Undecodable | None, new: Any | Undecodable | None) -> Metadata:

@@ -50,8 +50,11 @@ class Executor:
         if decision.status is not None and urgent:
             await self._write_status(job, decision, memory)
         await _all(self._delete(job, deletion) for deletion in decision.deletions)
-        await _all(self._create(job, manifest) for manifest in decision.shared)
-        if decision.pods:
+        await _all(self._create(job, manifest, memory) for manifest in decision.shared)
+        now = self._monotonic()
+        # A worker without the gang's own Service and volume is none: the next pass says what is in the way.
+        blocked = any(memory.stranger(manifest["kind"], now) for manifest in decision.shared)
+        if decision.pods and not blocked:
             await self._create_pods(job, decision.pods, memory)
         if decision.delete_job:
             await self._delete_job(job)
@@ -109,7 +112,7 @@ class Executor:
             return
         self._consistency.deleted(job.key, TRAINING_JOBS, job.metadata)
 
-    async def _create(self, job: TrainingJob, manifest: dict[str, Any]) -> None:
+    async def _create(self, job: TrainingJob, manifest: dict[str, Any], memory: JobMemory) -> None:
         """Create the Service or the claim. One that is there already is judged by the next pass."""
         resource = _RESOURCES[manifest["kind"]]
         try:
@@ -119,7 +122,7 @@ class Executor:
             # Without our label it is in no cache; only reading it tells whose it is.
             written = await self._read(resource, job.metadata.namespace, manifest["metadata"]["name"])
             if written.labels.get(LABEL_JOB) != job.metadata.name:
-                raise
+                memory.met_stranger(resource.kind, written, self._monotonic())
             return
         self._consistency.wrote(job.key, resource, written)
 

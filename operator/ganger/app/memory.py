@@ -1,10 +1,11 @@
 """What the controller remembers of a job between two passes. Losing all of it costs time, never correctness."""
 
+from ganger.api.observed import Metadata
 from ganger.plan.seen import Refusal
 
 REFUSAL_BASE_SECONDS = 10.0
 REFUSAL_CAP_SECONDS = 300.0
-SQUATTER_SECONDS = 10.0  # how long a foreign pod outside our cache is believed to be there
+SQUATTER_SECONDS = 10.0  # how long a foreign object outside our caches is believed to be there
 
 
 class JobMemory:
@@ -17,6 +18,7 @@ class JobMemory:
         self._num_refusals = 0
         self._squatters: tuple[str, ...] = ()
         self._squatters_until = 0.0
+        self._strangers: dict[str, tuple[Metadata, float]] = {}
 
     def refused(self, refusal: Refusal, now: float) -> None:
         """Remember a refused create; each one in a row is remembered for twice as long."""
@@ -40,6 +42,15 @@ class JobMemory:
         """Return the foreign pods that may still be there."""
         return self._squatters if now < self._squatters_until else ()
 
+    def met_stranger(self, kind: str, found: Metadata, now: float) -> None:
+        """Remember a Service or claim of ours by name and of somebody else by its labels."""
+        self._strangers[kind] = (found, now + SQUATTER_SECONDS)
+
+    def stranger(self, kind: str, now: float) -> Metadata | None:
+        """Return the foreign object of that kind that may still be there."""
+        found, until = self._strangers.get(kind, (None, 0.0))
+        return found if now < until else None
+
     def wake_seconds(self, now: float) -> float | None:
         """Return the seconds until a note runs out and the job must be looked at again."""
         notes = [self.status_due]
@@ -47,5 +58,6 @@ class JobMemory:
             notes.append(self._refusal_until)
         if self._squatters and self._squatters_until > now:
             notes.append(self._squatters_until)
+        notes += [until for _, until in self._strangers.values() if until > now]
         times = [max(0.0, note - now) for note in notes if note is not None]
         return min(times, default=None)

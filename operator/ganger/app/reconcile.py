@@ -8,7 +8,7 @@ from ganger.api.validate import check, unsupported
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
-from ganger.kube.resources import TRAINING_JOBS
+from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
 from ganger.plan.decide import decide
 from ganger.runtime.events import Recorder
 from ganger.runtime.ports import Clock
@@ -47,7 +47,13 @@ class Reconciler:
         memory = self._memory(job)
         job = fill(job, self._default_image)
         now = self._clock.monotonic()
-        seen = self._caches.seen(job, squatters=memory.squatters(now), refusal=memory.refusal(now))
+        seen = self._caches.seen(
+            job,
+            squatters=memory.squatters(now),
+            stranger_service=memory.stranger(SERVICES.kind, now),
+            stranger_claim=memory.stranger(CLAIMS.kind, now),
+            refusal=memory.refusal(now),
+        )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job))
         await self._executor.execute(job, decision, memory)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))

@@ -81,6 +81,15 @@ def test_what_a_pass_met_is_added_to_what_is_cached(caches):
     assert refusal is seen.refusal
 
 
+def test_a_stranger_that_a_pass_met_is_seen_where_no_cache_holds_one(caches):
+    stranger = Metadata(name="digits-gang", namespace="team", uid="uid-of-a-stranger")
+    assert stranger is caches.seen(job(), stranger_service=stranger).service.metadata
+    assert stranger is caches.seen(job(), stranger_claim=stranger).claim.metadata
+    caches.services.put(service("digits-gang"))
+
+    assert stranger is not caches.seen(job(), stranger_service=stranger).service.metadata
+
+
 @pytest.fixture
 def woken(caches):
     keys = []

@@ -9,7 +9,7 @@ from ganger.app.caches import Caches
 from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
 from ganger.kube.access import Access, NoToken
-from ganger.kube.errors import AlreadyExists, Conflict, NotFound, ServerError
+from ganger.kube.errors import Conflict, NotFound, ServerError
 from ganger.kube.http import HttpCluster
 from ganger.plan import pods, service, volumes
 from ganger.plan.seen import Decision, Deletion, Event
@@ -302,11 +302,14 @@ async def test_a_service_of_ours_that_is_there_already_is_left_to_the_next_pass(
     assert ["create services", "get services", "create pods"] == harness.writes
 
 
-async def test_a_service_of_a_stranger_stops_the_pass_before_any_pod(server, harness):
-    server.on("POST /api/v1/namespaces/team/services", answering(409, status(409, "AlreadyExists")))
-    server.on("GET", answering(200, reply("digits-gang", 7)))
-
-    with pytest.raises(AlreadyExists):
-        await harness.execute(shared=SHARED[:1], pods=MANIFESTS)
+@pytest.mark.parametrize(("manifest", "collection"), [(SHARED[0], "services"), (SHARED[1], "persistentvolumeclaims")])
+async def test_a_service_or_claim_of_a_stranger_is_remembered_and_no_pod_is_created(
+    server, harness, manifest, collection
+):
+    server.on(f"POST /api/v1/namespaces/team/{collection}", answering(409, status(409, "AlreadyExists")))
+    server.on("GET", answering(200, reply(manifest["metadata"]["name"], 7)))
+    await harness.execute(status=NEWS, status_delay_seconds=2.0, shared=SHARED, pods=MANIFESTS)
 
     assert "create pods" not in harness.writes
+    assert manifest["metadata"]["name"] == harness.memory.stranger(manifest["kind"], harness.now).name
+    assert 2.0 == harness.memory.wake_seconds(harness.now)

@@ -1,5 +1,6 @@
 import pytest
 
+from ganger.api.observed import Metadata
 from ganger.app.memory import REFUSAL_BASE_SECONDS, REFUSAL_CAP_SECONDS, SQUATTER_SECONDS, JobMemory
 from ganger.plan.seen import Refusal
 
@@ -50,6 +51,17 @@ def test_squatters_are_believed_to_be_there_for_a_while():
 
     assert ("digits-0-1",) == memory.squatters(5.0 + SQUATTER_SECONDS - 0.1)
     assert memory.squatters(5.0 + SQUATTER_SECONDS) == ()
+
+
+def test_a_stranger_is_believed_to_be_there_for_a_while_and_then_looked_for_again():
+    memory = JobMemory()
+    memory.met_stranger("Service", Metadata(name="digits-gang"), 5.0)
+
+    assert "digits-gang" == memory.stranger("Service", 5.0 + SQUATTER_SECONDS - 0.1).name
+    assert SQUATTER_SECONDS == memory.wake_seconds(5.0)
+    assert memory.stranger("PersistentVolumeClaim", 5.0) is None
+    assert memory.stranger("Service", 5.0 + SQUATTER_SECONDS) is None
+    assert memory.wake_seconds(5.0 + SQUATTER_SECONDS) is None
 
 
 @pytest.mark.parametrize(

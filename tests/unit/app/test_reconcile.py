@@ -2,6 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from builders import at, job, pod, running_gang, with_spec, with_status
+from ganger.api.observed import Metadata
 from ganger.api.status import TrainingJobStatus
 from ganger.app import reconcile
 from ganger.app.caches import Caches
@@ -153,6 +154,25 @@ async def test_squatters_that_a_pass_met_hold_the_gang_back(world):
 
     assert () == world.decision.pods
     assert "digits-0-1" in world.decision.status.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [
+        ("Service", "digits-gang", "WaitingForPreviousService"),
+        ("PersistentVolumeClaim", "digits-checkpoints", "VolumeConflict"),
+    ],
+)
+async def test_a_stranger_that_a_pass_met_is_said_in_a_condition(world, kind, name, reason):
+    saving = job(checkpoint={"everySteps": 10, "volume": {"size": "1Gi"}})
+    await world.sync(saving)
+    world.memory.met_stranger(kind, Metadata(name=name, namespace="team", uid="uid-of-a-stranger"), world.seconds)
+    await world.sync(saving)
+    (ready,) = [condition for condition in world.decision.status.conditions if condition.type == "PodsReady"]
+
+    assert reason == ready.reason
+    assert name in ready.message
+    assert () == world.decision.pods
 
 
 async def test_the_nearest_of_all_times_calls_for_the_next_pass(world):
