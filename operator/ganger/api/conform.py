@@ -6,10 +6,11 @@ msgspec stops at the first misfit; people want all of them. Nothing is converted
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ganger.api.crd import schema
-from ganger.api.field_error import FieldError, below
+from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
 from ganger.api.quantity import QUANTITY_PATTERN
 from ganger.api.spelling import meant
@@ -17,6 +18,7 @@ from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
 Schema = dict[str, Any]
+_UNKNOWN_MAX = 32  # more of them are another kind of file; to look for a misspelling in each would take minutes
 _LABEL_LENGTH_MAX = 63
 _ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
 _WORDS = {
@@ -108,6 +110,7 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
     if properties is None:
         if len(value) > node.get("maxProperties", math.inf):
             yield FieldError(path, f"must have at most {node['maxProperties']} entries, not {len(value)}")
+            return
         for key, item in present.items():
             if "additionalProperties" in node:
                 yield from conform(item, node["additionalProperties"], below(path, key))
@@ -117,11 +120,19 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
     for key, item in present.items():
         if key in properties:
             yield from conform(item, properties[key], below(path, key))
-        else:
-            yield FieldError(below(path, key), "unknown field", meant(key, properties))
+    yield from _unknown(present, properties, path)
     for key in node.get("required", ()):
         if key not in present:
             yield FieldError(below(path, key), "is required")
+
+
+def _unknown(value: Mapping[str, object], properties: Schema, path: str) -> Iterator[FieldError]:
+    unknown = [key for key in value if key not in properties]
+    if len(unknown) > _UNKNOWN_MAX:
+        yield FieldError(path, f"has {len(unknown)} unknown fields, the first is {printable(unknown[0])}")
+        return
+    for key in unknown:
+        yield FieldError(below(path, key), "unknown field", meant(key, properties))
 
 
 def _free(value: object, path: str) -> Iterator[FieldError]:
@@ -188,10 +199,11 @@ _METADATA: Schema = {
 
 
 def _keys(values: dict[str, object], path: str) -> Iterator[FieldError]:
-    for key in values:
-        # The case of an annotation's key is free, that of a label's domain is not.
-        if not matches(LABEL_KEY, key.lower() if path.endswith("annotations") else key):
-            yield FieldError(path, f"{key!r:.60} is no key such as team or example.com/team")
+    # The case of an annotation's key is free, that of a label's domain is not.
+    free = path.endswith("annotations")
+    wrong = (key for key in values if not matches(LABEL_KEY, key.lower() if free else key))
+    for key in islice(wrong, _UNKNOWN_MAX):
+        yield FieldError(path, f"{printable(key)!r} is no key such as team or example.com/team")
 
 
 def _metadata(metadata: object) -> Iterator[FieldError]:
@@ -252,7 +264,7 @@ def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
         return errors  # another kind altogether: its fields are not ours to judge
     errors += _metadata(manifest.get("metadata", {}))
     known = schema()["properties"]
-    errors += [FieldError(str(key), "unknown field", meant(str(key), known)) for key in manifest if key not in known]
+    errors += _unknown(manifest, known, "")
     if "spec" not in manifest:
         errors.append(FieldError("spec", "is required"))
     else:

@@ -4,12 +4,22 @@ import re
 
 from msgspec import Struct
 
+_KEY_LENGTH_MAX = 80
+
+
+def printable(text: str, length: int = _KEY_LENGTH_MAX) -> str:
+    """Return a text of a manifest as it may reach a terminal: no control characters, and not too long."""
+    whole = text[:length]
+    shown = whole if whole.isprintable() else whole.encode("unicode_escape").decode()
+    return shown if len(text) <= length else f"{shown}..."
+
 
 def below(path: str, key: str) -> str:
     """Return the path of a key of an object; a key that is no plain word is put in brackets."""
+    name = printable(key)
     if not path:
-        return key
-    return f"{path}.{key}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key) else f"{path}[{key}]"
+        return name
+    return f"{path}.{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"{path}[{name}]"
 
 
 class FieldError(Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from ganger.api.field_error import below
+from ganger.api.field_error import below, printable
 
 SIZE_BYTES_MAX = 1 << 20  # etcd takes no more in one object
 DEPTH_MAX = 64
@@ -114,11 +114,13 @@ class _Reader:
     def _value(self, event: Any, path: str, depth: int) -> Any:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            raise ManifestError(f"YAML aliases are not allowed: write out what *{event.anchor} stands for", line)
+            raise ManifestError(
+                f"YAML aliases are not allowed: write out what *{printable(event.anchor or '')} stands for", line
+            )
         # "!" alone asks for a string, and is as rare as any other.
         if event.tag is not None:
             raise ManifestError(
-                f"YAML tags are not allowed: remove {event.tag.replace('tag:yaml.org,2002:', '!!')}", line
+                f"YAML tags are not allowed: remove {printable(event.tag.replace('tag:yaml.org,2002:', '!!'))}", line
             )
         if depth > DEPTH_MAX:
             raise ManifestError(f"the manifest is nested deeper than {DEPTH_MAX} levels", line)
@@ -147,14 +149,14 @@ class _Reader:
                 raise ManifestError("YAML merge keys (<<) are not allowed: write out what they merge", line)
             inner = below(path, key)
             if key in values:
-                raise ManifestError(f"duplicate key {key!r}, first on line {self._lines[inner]}", line)
+                raise ManifestError(f"duplicate key {printable(key)!r}, first on line {self._lines[inner]}", line)
             self._lines[inner] = line
             values[key] = self._value(self._next(), inner, depth + 1)
         return values
 
 
 def _shown(event: Any) -> str:
-    return repr(event.value) if isinstance(event, yaml.ScalarEvent) else "that is itself an object or a list"
+    return repr(printable(event.value)) if isinstance(event, yaml.ScalarEvent) else "that is itself an object or a list"
 
 
 def _scalar(text: str, line: int) -> str | int | float | bool | None:
@@ -169,7 +171,7 @@ def _scalar(text: str, line: int) -> str | int | float | bool | None:
         )
     if _NUMBER_TO_SOME.fullmatch(text) and not _FLOAT.fullmatch(text):
         raise ManifestError(
-            f"{text} is one number to some readers of YAML and another to others: put it in quotes", line
+            f"{printable(text)} is one number to some readers of YAML and another to others: put it in quotes", line
         )
     if _NOT_FINITE.fullmatch(text):
         raise ManifestError(f"{text} has no place in a manifest: JSON has no infinity and no NaN", line)

@@ -197,7 +197,7 @@ _OF_THE_JOB = (
         holds=lambda spec: (
             spec.code is None or not any(f"{m.mount_path}/".startswith(f"{CODE_MOUNT}/") for m in spec.volume_mounts)
         ),
-        message=f"mountPath {CODE_MOUNT} is reserved when code is set",
+        message=f"no mountPath of volumeMounts may be {CODE_MOUNT} or below when code is set",
         reason="FieldValueForbidden",
     ),
     Rule(

@@ -1,0 +1,57 @@
+"""What a later version brings is refused by name, with what to do until then."""
+
+import msgspec
+import pytest
+
+from builders import job
+from ganger.api.types import TrainingJob, TrainingJobSpec
+from ganger.api.unsupported import UNSERVED, unsupported
+from ganger.api.validate import check
+from ganger.contract import LABEL_QUEUE
+
+ASKED = {
+    "spec.elastic": {"elastic": {"minWorkers": 1, "maxWorkers": 4}},
+    "spec.liveConfig": {"liveConfig": {"lr": 1}},
+    "spec.export": {"export": [{"format": "onnx"}]},
+    "spec.failurePolicy.hang": {"failurePolicy": {"hang": {}}},
+    "spec.failurePolicy.nonFinite": {"failurePolicy": {"nonFinite": "Rollback"}},
+    "spec.failurePolicy.noProgressRestarts": {"failurePolicy": {"noProgressRestarts": 2}},
+    "spec.failurePolicy.rules": {
+        "failurePolicy": {"rules": [{"name": "a", "onExitCodes": [1], "action": "ExcludeNode"}]}
+    },
+}
+
+
+@pytest.mark.parametrize("path", [field.path for field in UNSERVED if field.path.startswith("spec.")])
+def test_a_field_that_is_not_served_yet_is_refused_though_the_schema_has_it(path):
+    asking = job(**ASKED[path])
+
+    assert [] == check(asking)
+    (refused,) = unsupported(asking)
+    assert path == refused.path
+    assert str(refused).startswith(f"{path}: is not supported by this version; ")
+    assert refused.remedy
+
+
+def test_a_queue_is_refused_by_its_label():
+    plain = job()
+    metadata = msgspec.structs.replace(plain.metadata, labels={LABEL_QUEUE: "team-a"})
+    (refused,) = unsupported(msgspec.structs.replace(plain, metadata=metadata))
+
+    assert f"metadata.labels[{LABEL_QUEUE}]" == refused.path
+
+
+def test_a_field_at_its_default_asks_for_nothing():
+    assert [] == unsupported(TrainingJob(spec=TrainingJobSpec()))
+    assert [] == unsupported(job(liveConfig={}, export=[], failurePolicy={"nonFinite": "Fail", "rules": []}))
+
+
+def test_everything_that_is_asked_for_is_named_at_once():
+    everything = job(
+        elastic={"minWorkers": 1, "maxWorkers": 4},
+        liveConfig={"lr": 1},
+        export=[{"format": "onnx"}],
+        failurePolicy={"hang": {}, "nonFinite": "Rollback", "noProgressRestarts": 2},
+    )
+
+    assert 6 == len(unsupported(everything))
