@@ -99,6 +99,6 @@ run: setup ## run the operator here against the current kubeconfig
 	@$(PY) -m ganger.app
 
 .PHONY: bench
-bench: setup ## measure; writes build/bench.json
+bench: setup ## measure (ONLY=fleet for one); writes build/bench.json
 	@$(PY) -m ganger_dev prepare --no-images
-	@PYTHONPATH=$(PYTHONPATH):$(CURDIR) $(PY) -m bench
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR) $(PY) -m bench $(ONLY)
