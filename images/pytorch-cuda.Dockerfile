@@ -44,6 +44,7 @@ LABEL org.opencontainers.image.title="pytorch-cuda" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 1000:1000
 WORKDIR /home/ganger
-# -g: a signal reaches every process of the worker, and orphans are reaped.
-ENTRYPOINT ["/usr/bin/tini", "-g", "--"]
+# An init process that reaps orphans. Not -g: the supervisor passes SIGTERM on when the workers can save, and a second one,
+# which a signal to the whole group would look like, ends them at once.
+ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "ganger_trainer"]

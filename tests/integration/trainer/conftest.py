@@ -43,6 +43,7 @@ class Gang:
     environ: dict[str, str] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=lambda: {"everySteps": 5})
     attempt: int = 0
+    prefix: tuple[str, ...] = ()  # a program that starts the supervisor
     pods: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, **config: Any) -> "Gang":
@@ -72,7 +73,7 @@ class Gang:
         self.message_path(worker).unlink(missing_ok=True)
         with (self.directory / f"log-{worker}").open("w") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "ganger_trainer"],
+                [*self.prefix, sys.executable, "-m", "ganger_trainer"],
                 env=environ | self.environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
