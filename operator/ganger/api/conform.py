@@ -14,7 +14,7 @@ from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
 from ganger.api.quantity import QUANTITY_PATTERN
 from ganger.api.spelling import meant
-from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
+from ganger.api.workload import AMOUNT_MAX, DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
 Schema = dict[str, Any]
@@ -22,9 +22,9 @@ _UNKNOWN_MAX = 32  # more of them are another kind of file; to look for a misspe
 _LABEL_LENGTH_MAX = 63
 _ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
 _WORDS = {
-    QUANTITY_PATTERN: "it must be a quantity such as 4, 500m or 16Gi",
-    LABEL_VALUE: "it must be letters, digits, '-', '_' and '.', with a letter or digit at both ends",
-    NO_NUL: "it must not hold the character NUL",
+    QUANTITY_PATTERN: "a quantity such as 4, 500m or 16Gi",
+    LABEL_VALUE: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    NO_NUL: "free of the character NUL",
 }
 _NAMES: dict[type, str] = {
     str: "a string",
@@ -59,14 +59,21 @@ def _string(value: str, node: Schema, path: str) -> Iterator[FieldError]:
         return
     pattern = node.get("pattern")
     if pattern is not None and not matches(pattern, value):
-        yield FieldError(path, f"{value!r:.60} is not allowed here: {_in_words(node)}")
+        # People write GB; a suffix has no B.
+        bytes_ = re.fullmatch(r"([0-9]+[kKMGTPE]i?)[bB]", value) if QUANTITY_PATTERN in pattern else None
+        remedy = f"did you mean '{bytes_[1]}'?" if bytes_ else ""
+        yield FieldError(path, f"{value!r:.60} is not allowed here: {_in_words(node)}", remedy)
 
 
 def _in_words(node: Schema) -> str:
     """The rule behind a pattern: its example where there is one, since few people read regular expressions."""
-    for pattern, words in _WORDS.items():
+    words = re.match(r"\^\(?([a-z]+)\)?\$", node["pattern"])
+    other = f"{words[1]} or " if words else ""
+    for pattern, rule in _WORDS.items():
         if pattern in node["pattern"]:
-            return words
+            return f"it must be {other}{rule}"
+    if words:
+        return f"it must be {other}an integer, {_range(node)}"
     example = node.get("description", "").partition("Example: ")[2].partition(" Example: ")[0]
     return f"it must look like {example}" if example else f"it must match {node['pattern']}"
 
@@ -74,10 +81,13 @@ def _in_words(node: Schema) -> str:
 def _number(value: float, node: Schema, path: str) -> Iterator[FieldError]:
     if isinstance(value, float) and not math.isfinite(value):
         yield FieldError(path, "must be a finite number: JSON has no NaN and no infinity")
-    elif value < node.get("minimum", -math.inf):
-        yield FieldError(path, f"must be at least {node['minimum']}, not {value}")
-    elif value > node.get("maximum", math.inf):
-        yield FieldError(path, f"must be at most {node['maximum']}, not {value}")
+    elif not node.get("minimum", -math.inf) <= value <= node.get("maximum", math.inf):
+        yield FieldError(path, f"must be {_range(node)}, not {value}")
+
+
+def _range(node: Schema) -> str:
+    low, high = node["minimum"], node["maximum"]
+    return f"at least {low}" if high == AMOUNT_MAX else f"at least {low} and at most {high}"
 
 
 def _int_or_string(value: object, node: Schema, path: str) -> Iterator[FieldError]:

@@ -157,7 +157,7 @@ _OF_THE_JOB = (
         path=".metadata.name",
         cel=f"self.metadata.name.matches(r'{JOB_NAME}')",
         holds=lambda job: not job.metadata.name or matches(JOB_NAME, job.metadata.name),
-        message="metadata.name must be at most 40 characters of a-z, 0-9 and '-', start with a letter and end with a "
+        message="name must be at most 40 characters of a-z, 0-9 and '-', start with a letter and end with a "
         "letter or digit",
         remedy="the hostnames of the pods derive from it",
     ),

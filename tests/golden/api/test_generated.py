@@ -26,7 +26,8 @@ def test_a_stale_file_is_told_with_the_command_and_the_difference(tmp_path, monk
     assert 1 == generate.main(["--check"])
     told = capsys.readouterr().err
     assert "charts/ganger/files/trainingjobs.yaml is stale: run `make generate` and commit it" in told
-    assert "-                  maximum: 4095" in told
+    assert "maximum: 4095" in told
+    assert "maximum: 4096" in told
     assert "docs/reference" not in told
 
 

@@ -5,6 +5,7 @@ import pytest
 from bad_manifests.corpus import CORPUS
 from ganger.api.field_error import FieldError
 from ganger.api.manifest import ManifestError, load
+from ganger.api.rules import RULES
 from ganger.api.validate import check_manifest
 
 
@@ -45,3 +46,10 @@ def test_the_refused_field_is_found_in_the_file(bad):
 def test_the_corpus_is_large_and_mostly_refused_by_the_server_too():
     assert len(CORPUS) >= 120
     assert sum(bad.by_server for bad in CORPUS) >= 0.9 * len(CORPUS)
+
+
+def test_every_rule_has_its_bad_manifest():
+    """So that the server is asked about each of them as well."""
+    broken = {error.message for bad in CORPUS for error in refusals(bad.text)}
+
+    assert set() == {rule.message for rule in RULES} - broken
