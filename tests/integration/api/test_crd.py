@@ -164,6 +164,15 @@ def test_null_is_the_same_as_absent(server):
     assert (201, 1) == (answer.code, answer.object["spec"]["workers"])
 
 
+@pytest.mark.parametrize("field", ["script", "command"])
+def test_a_program_must_fit_into_a_variable(server, field):
+    """By its whole length: each word may be long, and there may be many."""
+    answers = [server.try_(manifest("long", task=None, **{field: ["x" * 4096] * words})) for words in (8, 9)]
+
+    assert [201, 422] == [answer.code for answer in answers]
+    assert f"spec.{field}" in answers[1].message
+
+
 @pytest.mark.parametrize("strictness, code", [("Strict", 400), ("Warn", 201), ("Ignore", 201)])
 def test_unknown_fields_are_refused_under_strict_validation_alone(server, api, strictness, code):
     """Without it the server drops them: so the CLI always asks for it, as kubectl does."""
