@@ -154,10 +154,12 @@ def load(image: Image, runtime: Containerd) -> None:
 
 
 def load_built(runtime: Containerd) -> None:
-    """Put the images that are built, and built from what the tree holds now, into the store of `runtime`."""
+    """Put the images that are built from what the tree holds now into the store of `runtime`; tell of the others."""
     for image in (operator(), pytorch()):
         if is_current(image):
             load(image, runtime)
+        else:
+            print(f"{image.name} is not built from this tree: `make images` builds and loads it", flush=True)
 
 
 def export(image: Image, file: Path) -> None:
