@@ -44,24 +44,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{/*
-What the operator may do with jobs and their children: what it uses and nothing else. No Secrets, no pods/exec.
-Its owner references do not set blockOwnerDeletion, so it needs no right on trainingjobs/finalizers, even where the
-admission plug-in OwnerReferencesPermissionEnforcement runs.
+What the operator may do with jobs and their children: what it uses and nothing else, as the audit log of a test shows.
+No Secrets, no pods/exec. Its owner references do not set blockOwnerDeletion, so it needs no right on
+trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermissionEnforcement runs.
 */}}
 {{- define "ganger.rules" -}}
 - apiGroups: [ganger.dev]
   resources: [trainingjobs]
-  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
+  verbs: [list, watch, delete] # delete: ttlSecondsAfterFinished
 - apiGroups: [ganger.dev]
   resources: [trainingjobs/status]
-  verbs: [get, patch]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create]
-- apiGroups: [events.k8s.io, ""]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end -}}

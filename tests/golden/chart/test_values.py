@@ -1,0 +1,212 @@
+"""Each value of the chart: checked by the schema, used by a template, told in the README."""
+
+import itertools
+import json
+import os
+import re
+
+import pytest
+
+from golden.chart.rendered import CHART, Refused
+
+README = CHART / "README.md"
+TABLE = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
+# For each value another one than the chart's own that must change what is installed.
+OTHERS = {
+    "image.registry": "registry.example",
+    "image.repository": "other",
+    "image.tag": "v9",
+    "image.digest": "sha256:" + "0" * 64,
+    "image.pullPolicy": "Always",
+    "imagePullSecrets": [{"name": "pull"}],
+    "trainer.image": "other:v1",
+    "replicas": 3,
+    "watchNamespaces": ["team-a"],
+    "operator.syncWorkers": 9,
+    "operator.logLevel": "debug",
+    "operator.extraEnv": [{"name": "A", "value": "b"}],
+    "crds.enabled": False,
+    "crds.keep": False,
+    "serviceAccount.create": False,
+    "serviceAccount.name": "other",
+    "serviceAccount.annotations": {"a": "b"},
+    "rbac.create": False,
+    "rbac.aggregate": False,
+    "resources": {"requests": {"cpu": "2"}},
+    "podSecurityContext": {"runAsUser": 7},
+    "securityContext": {"readOnlyRootFilesystem": False},
+    "podDisruptionBudget.enabled": False,
+    "metrics.service.enabled": False,
+    "metrics.service.annotations": {"a": "b"},
+    "priorityClassName": "high",
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [{"maxSkew": 2}],
+    "commonLabels": {"a": "b"},
+    "podAnnotations": {"a": "b"},
+}
+
+
+def documented():
+    """Each value with its sentence and its default, as values.yaml has them: a comment stands above its key."""
+    found, path, comment = {}, [], []
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        if line.strip().startswith("#"):
+            comment.append(line.strip("# "))
+            continue
+        match = re.match(r"( *)([A-Za-z]+):(.*)", line)
+        if match and not (path and tuple(path[: len(match[1]) // 2]) in found):
+            path = [*path[: len(match[1]) // 2], match[2]]
+            if comment:
+                found[tuple(path)] = " ".join(comment)
+        comment = []
+    return {".".join(path): sentence for path, sentence in found.items()}
+
+
+def at(values, path):
+    for part in path.split("."):
+        values = values[part]
+    return values
+
+
+def nested(path, value):
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def table(values):
+    rows = [
+        f"| `{path}` | `{json.dumps(at(values, path))}` | {sentence} |\n" for path, sentence in documented().items()
+    ]
+    return "| value | default | what it does |\n|---|---|---|\n" + "".join(rows)
+
+
+def leaves(values, known, prefix=""):
+    """Paths of all values; what is documented as a whole is one."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if path in known or not isinstance(value, dict):
+            yield path
+        else:
+            yield from leaves(value, known, f"{path}.")
+
+
+def test_every_value_is_documented_by_a_sentence(chart):
+    known = documented()
+
+    assert set(known) == set(leaves(chart.values, known))
+    assert all(sentence.endswith(".") for sentence in known.values())
+
+
+def test_the_readme_has_the_table_of_the_values(chart):
+    if os.environ.get("GANGER_GOLDEN") == "write":
+        README.write_text(TABLE.sub(lambda _: table(chart.values), README.read_text()))
+
+    assert [table(chart.values)] == TABLE.findall(README.read_text())
+
+
+def test_every_value_has_another_one_to_try(chart):
+    assert set(OTHERS) == set(leaves(chart.values, documented()))
+
+
+@pytest.fixture(scope="module")
+def defaults(chart):
+    return chart.text()
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_every_value_changes_what_is_installed(chart, defaults, path):
+    assert defaults != chart.text(nested(path, OTHERS[path]))
+
+
+def schema_paths(schema, prefix=""):
+    """Paths of everything that the schema names, as far as values.yaml goes."""
+    for name, part in schema.get("properties", {}).items():
+        inner = list(schema_paths(part, f"{prefix}{name}."))
+        yield from inner or [f"{prefix}{name}"]
+
+
+def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
+    known = set(documented()) | {"resources.requests", "resources.limits"}
+    wanted = set(leaves(chart.values, known - {"resources"}))
+
+    assert wanted | {"global"} == set(schema_paths(chart.schema))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"replicaCount": 2}, "replicaCount"),
+        ({"image": {"tagg": "x"}}, "tagg"),
+        ({"trainer": {"iamge": "x"}}, "iamge"),
+        ({"operator": {"loglevel": "info"}}, "loglevel"),
+        ({"operator": {"extraEnv": [{"name": "A", "valueFrom": {}}]}}, "valueFrom"),
+        ({"crds": {"install": True}}, "install"),
+        ({"serviceAccount": {"created": True}}, "created"),
+        ({"rbac": {"clusterWide": True}}, "clusterWide"),
+        ({"resources": {"claims": []}}, "claims"),
+        ({"podDisruptionBudget": {"minAvailable": 1}}, "minAvailable"),
+        ({"metrics": {"enabled": True}}, "enabled"),
+        ({"metrics": {"service": {"port": 1}}}, "port"),
+        ({"imagePullSecrets": ["pull"]}, "imagePullSecrets/0"),
+        ({"imagePullSecrets": [{"name": ""}]}, "imagePullSecrets/0/name"),
+        ({"imagePullSecrets": [{"nam": "x"}]}, "nam"),
+        ({"replicas": "two"}, "replicas"),
+        ({"replicas": 0}, "replicas"),
+        ({"watchNamespaces": "a,b"}, "watchNamespaces"),
+        ({"watchNamespaces": ["Team"]}, "watchNamespaces/0"),
+        ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
+        ({"operator": {"logLevel": "LOUD"}}, "operator/logLevel"),
+        ({"operator": {"syncWorkers": 0}}, "operator/syncWorkers"),
+        ({"operator": {"extraEnv": [{"name": "GANGER_POD", "value": "x"}]}}, "operator/extraEnv/0/name"),
+        ({"image": {"tag": "v1", "digest": "sha256:" + "0" * 64}}, "image/tag"),
+        ({"image": {"digest": "sha256:short"}}, "image/digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
+        ({"trainer": {"image": "x; rm -rf /"}}, "trainer/image"),
+        ({"resources": {"limits": {"memory": "lots"}}}, "resources/limits/memory"),
+        ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name"),
+        ({"commonLabels": {"team": "a b"}}, "commonLabels/team"),
+        ({"podAnnotations": {"kubectl.kubernetes.io/default-container": "x"}}, "default-container"),
+        ({"nodeSelector": {"a": True}}, "nodeSelector/a"),
+    ],
+)
+def test_a_mistake_is_refused_by_its_name(chart, values, named):
+    with pytest.raises(Refused) as caught:
+        chart.text(values)
+
+    assert named in str(caught.value)
+
+
+def test_every_pair_of_switches_renders(chart):
+    switches = [path for path, value in OTHERS.items() if isinstance(value, bool)]
+    combinations = pairwise(len(switches))
+    assert len(combinations) < 12
+    for combination in combinations:
+        values: dict = {}
+        for path, on in zip(switches, combination, strict=True):
+            *parents, last = path.split(".")
+            inner = values
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = on
+        assert [found for found in chart.objects(values) if found["kind"] == "Deployment"]
+
+
+def pairwise(number):
+    """Few combinations of switches in which any two of them take all four pairs of positions."""
+    wanted = {
+        (one, other, a, b)
+        for one, other in itertools.combinations(range(number), 2)
+        for a, b in itertools.product((False, True), repeat=2)
+    }
+    found = []
+    while wanted:
+        best = max(
+            itertools.product((False, True), repeat=number),
+            key=lambda row: sum((one, other, row[one], row[other]) in wanted for one, other, *_ in wanted),
+        )
+        wanted -= {(one, other, best[one], best[other]) for one, other in itertools.combinations(range(number), 2)}
+        found.append(best)
+    return found
