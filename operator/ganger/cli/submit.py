@@ -140,7 +140,8 @@ async def _watch(session: Session, connection: Connection, document: Document, c
         raise
     if ended is None:
         raise Problem(f"job {name} was deleted", "", "'ganger list' shows what is left", code=Code.NOT_FOUND)
-    code = outcome(ended, "complete") or Code.FAILED
+    code = outcome(ended, "complete")
+    assert code is not None, "only a job that is over ends the following"
     colour = "green" if code == Code.COMPLETE else "red"
     session.terminal.message(escape(sentence(ended, session.now())), colour, "bold")
     if code != Code.COMPLETE:

@@ -5,7 +5,6 @@ The fake stands for the real API server, against which tests/integration/cli run
 
 import asyncio
 import copy
-import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -50,14 +49,14 @@ class FakeCluster:
         self.changes: list[tuple[str, str, dict[str, Any]]] = []  # plural, type, object; its index is the version
         self.writes: list[str] = []
         self.refusal: Exception | None = None
-        self._uids = itertools.count(1)
+        self.made = asyncio.Event()  # somebody has created something
 
     def put(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Create or replace an object, as somebody else would."""
         key = (plural, manifest["metadata"]["name"])
         kind = "MODIFIED" if key in self.objects else "ADDED"
         manifest = copy.deepcopy(manifest)
-        manifest["metadata"].setdefault("uid", f"uid-{next(self._uids)}")
+        manifest["metadata"].setdefault("uid", f"{key[1]}-uid")
         manifest["metadata"].setdefault("creationTimestamp", T0.isoformat())
         self.objects[key] = manifest
         self.changes.append((plural, kind, manifest))
@@ -97,6 +96,7 @@ class FakeCluster:
         if (resource.plural, manifest["metadata"]["name"]) in self.objects:
             raise AlreadyExists(409, "AlreadyExists", f'trainingjobs "{manifest["metadata"]["name"]}" already exists')
         made = self.put(resource.plural, manifest)
+        self.made.set()
         return Metadata(name=made["metadata"]["name"], uid=made["metadata"]["uid"])
 
     async def patch(self, resource, namespace, name, patch, *, subresource=""):
@@ -149,6 +149,9 @@ class Said:
         return [line for line in self.err.splitlines() if line.startswith(("error: ", "  why: ", "  fix: "))]
 
 
+NOW = at(60)
+
+
 @dataclass
 class Command:
     """`ganger` as a person calls it, with everything around it in the hands of the test."""
@@ -157,7 +160,7 @@ class Command:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     logs: FakeLogs = field(default_factory=FakeLogs)
     scenario: Callable[[], Awaitable[None]] | None = None
-    now: Any = at(60)
+    now: Any = NOW
     environ: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *arguments: str) -> Said:

@@ -1,0 +1,188 @@
+"""`ganger logs`: order, prefixes, restarts, cut connections, and a readable word where there is nothing."""
+
+import asyncio
+
+import pytest
+
+from ganger.cli.lines import LINE_BYTES_MAX, lines
+from ganger.cli.podlog import split
+from ganger.kube.errors import Forbidden, Invalid, Unreachable
+
+
+def stamped(second: int, text: str) -> str:
+    return f"2026-01-01T12:00:{second:02d}.5Z {text}\n"
+
+
+def test_the_logs_of_a_gang_are_merged_by_time(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    ganger.pod(1)
+    ganger.logs.pods = {
+        "digits-0-0": [stamped(1, "a"), stamped(3, "c") + stamped(5, "e")],
+        "digits-0-1": [stamped(2, "b"), stamped(4, "d")],
+    }
+
+    said = ganger("logs", "digits")
+
+    assert 0 == said.code, said.err
+    assert [
+        "worker-0 | a",
+        "worker-1 | b",
+        "worker-0 | c",
+        "worker-1 | d",
+        "worker-0 | e",
+    ] == said.out.splitlines()
+
+
+def test_one_worker_one_attempt_and_no_prefix_can_be_chosen(ganger):
+    ganger.job(Running="Test", attempt=1)
+    ganger.pod(1, attempt=0, phase="Failed")
+    ganger.pod(1, attempt=1)
+    ganger.logs.pods = {"digits-0-1": [stamped(1, "old")], "digits-1-1": [stamped(2, "new")]}
+
+    assert "new\n" == ganger("logs", "digits", "--worker", "1", "--no-prefix").out
+    assert "worker-1 | old\n" == ganger("logs", "digits", "--attempt", "0").out
+
+
+def test_tail_and_since_reach_the_kubelet(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+
+    ganger("logs", "digits", "--tail", "5", "--since", "30s")
+
+    (_, asked), *_ = ganger.logs.asked
+    assert (5, 30) == (asked["tail"], (ganger.now - asked["since"]).total_seconds())
+
+
+def test_what_a_pod_writes_never_reaches_the_terminal_as_a_command(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    bar = stamped(1, " 10%\r 50%\r100%\r")
+    ganger.logs.pods = {"digits-0-0": [stamped(0, "\x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07 \u202egnp"), bar]}
+
+    said = ganger("logs", "digits")
+
+    assert ["worker-0 | red \\x1b]52;c;ZXZpbA==\\x07 \\u202egnp", "worker-0 | 100%"] == said.out.splitlines()
+
+
+@pytest.mark.parametrize("phase", [None, "Pending"])
+def test_a_job_that_has_not_begun_is_told_with_what_it_waits_for(ganger, phase):
+    ganger.job(message="0 of 2 workers run")
+    if phase is not None:
+        ganger.pod(0, phase=phase)
+
+    said = ganger("logs", "digits")
+
+    assert 3 == said.code
+    assert [
+        "error: job digits has no logs yet",
+        "  why: digits waits: 0 of 2 workers run (60s)",
+        "  fix: 'ganger logs -f digits' waits for them; 'ganger status digits' tells what it waits for",
+    ] == said.problem
+
+
+def test_pods_that_were_cleaned_up_and_workers_that_are_none_are_told(ganger):
+    ganger.job(Complete="Test")
+
+    assert "error: job digits has no logs any more" == ganger("logs", "digits").problem[0]
+    said = ganger("logs", "digits", "--worker", "2")
+    assert ["error: job digits has no worker 2", "  why: it has workers 0 to 1"] == said.problem
+    assert 3 == ganger("logs", "nothing").code
+
+
+def test_a_restart_is_followed_and_announced(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    ganger.logs.pods = {"digits-0-0": [stamped(1, "first")], "digits-1-0": [stamped(3, "second")]}
+
+    async def scenario():
+        await asyncio.sleep(0.02)
+        ganger.pod(0, phase="Failed")
+        ganger.job(phase="Restarting", attempt=1)
+        ganger.pod(0, attempt=1)
+        await asyncio.sleep(0.02)
+        ganger.pod(0, attempt=1, phase="Succeeded")
+        ganger.job(Complete="Test", attempt=1)
+
+    ganger.scenario = scenario
+
+    said = ganger("logs", "-f", "digits")
+
+    assert 0 == said.code, said.err
+    assert ["worker-0 | first", "worker-0 | second"] == said.out.splitlines()
+    assert "--- attempt 1 ---" in said.err
+    assert said.err.splitlines()[-1].startswith("digits is complete")
+
+
+def test_the_last_pods_are_read_even_where_they_came_and_went_unseen(ganger):
+    ganger.job(Complete="Test")
+    ganger.pod(1, phase="Succeeded")
+    ganger.logs.pods = {"digits-0-1": [stamped(1, "short life")]}
+
+    assert "worker-1 | short life\n" == ganger("logs", "-f", "digits").out
+
+
+def test_a_cut_stream_goes_on_without_a_gap_or_a_repetition(ganger, monkeypatch):
+    monkeypatch.setattr("ganger.cli.podlog.PAUSE_SECONDS", 0.001)
+    ganger.job(Complete="Test")
+    ganger.pod(0, phase="Succeeded")
+    parts = [stamped(1, "a"), stamped(2, "b"), Unreachable("cut"), stamped(3, "c")]
+    ganger.logs.pods = {"digits-0-0": parts}
+
+    said = ganger("logs", "-f", "digits")
+
+    assert ["worker-0 | a", "worker-0 | b", "worker-0 | c"] == said.out.splitlines()
+    assert [None, 2] == [asked["since"] and asked["since"].second for _, asked in ganger.logs.asked]
+
+
+def test_a_container_that_is_about_to_start_is_waited_for(ganger, monkeypatch):
+    monkeypatch.setattr("ganger.cli.podlog.PAUSE_SECONDS", 0.001)
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    ganger.logs.pods = {"digits-0-0": [Invalid(400, "BadRequest", "is waiting to start"), stamped(1, "begun")]}
+
+    async def scenario():
+        await asyncio.sleep(0.05)
+        ganger.pod(0, phase="Succeeded")
+        ganger.job(Complete="Test")
+
+    ganger.scenario = scenario
+
+    assert "worker-0 | begun\n" == ganger("logs", "-f", "digits").out
+
+
+def test_a_refusal_ends_the_following_with_three_lines(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    ganger.logs.pods = {"digits-0-0": [Forbidden(403, "Forbidden", "cannot get resource pods/log")]}
+
+    said = ganger("logs", "-f", "digits")
+
+    assert 5 == said.code
+    assert "error: reading the log of digits-0-0 failed" == said.problem[0]
+    assert 3 == len(said.problem)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("2026-01-01T00:00:00Z x", (1767225600_000000000, "x")),
+        ("2026-01-01T00:00:00.25Z x y", (1767225600_250000000, "x y")),
+        ("2026-01-01T00:00:00.000000001Z ", (1767225600_000000001, "")),
+        ("unable to retrieve container logs", (0, "unable to retrieve container logs")),
+        ("2026-99-01T00:00:00Z x", (0, "2026-99-01T00:00:00Z x")),
+    ],
+)
+def test_the_time_of_a_line_is_split_off(text, expected):
+    assert expected == split(text)
+
+
+async def test_lines_are_cut_at_their_ends_and_where_they_have_none():
+    async def pieces():
+        for piece in (b"a", b"b\nc\n\n", b"\xff", b"x" * (LINE_BYTES_MAX + 1)):
+            yield piece
+
+    found = [line async for line in lines(pieces())]
+
+    assert ["ab", "c", ""] == found[:3]
+    assert [LINE_BYTES_MAX, 2] == [len(line) for line in found[3:]]
