@@ -1,0 +1,203 @@
+"""The chart as a cluster takes it: dry runs, install, upgrade, uninstall."""
+
+import re
+import urllib.error
+
+import pytest
+import yaml
+
+from apiclient import wait_for
+from golden.chart.test_render import VALUES
+from integration.chart.conftest import CHART, NAMESPACE, make_namespace
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
+DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.ganger.dev"
+JOBS = "/apis/ganger.dev/v1alpha1/namespaces/team-a/trainingjobs"
+JOB = {
+    "apiVersion": "ganger.dev/v1alpha1",
+    "kind": "TrainingJob",
+    "metadata": {"name": "survivor"},
+    "spec": {"task": "m:t", "suspend": True},
+}
+
+
+def path_of(found):
+    group = found["apiVersion"]
+    root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+    namespace = found["metadata"].get("namespace")
+    plural = f"{found['kind'].lower()}s"
+    return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+
+
+def rendered(helm, values):
+    return [found for found in yaml.safe_load_all(helm("template", "ganger", chart=CHART, values=values)) if found]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_server_takes_every_object_under_strict_validation(api, helm, name):
+    for found in rendered(helm, VALUES[name]):
+        path = f"{path_of(found)}/{found['metadata']['name']}"
+        query = "fieldManager=test&dryRun=All&fieldValidation=Strict&force=true"
+        taken = api.call("PATCH", f"{path}?{query}", found, "application/apply-patch+yaml")
+
+        assert found["kind"] == taken["kind"]
+
+
+def test_helm_installs_without_a_complaint_in_a_dry_run_on_the_server(helm):
+    assert "STATUS: pending-install" in helm("install", "ganger", "--dry-run=server", chart=CHART)
+
+
+def operator_pod(helm, **changes):
+    (deployment,) = [found for found in rendered(helm, {}) if found["kind"] == "Deployment"]
+    spec = deployment["spec"]["template"]["spec"] | {"serviceAccountName": "default"} | changes
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, "spec": spec}
+
+
+def test_a_namespace_of_the_level_restricted_takes_the_operators_pod(api, helm):
+    make_namespace(api, "restricted", **{"pod-security.kubernetes.io/enforce": "restricted"})
+    path = "/api/v1/namespaces/restricted/pods?dryRun=All&fieldValidation=Strict"
+    api.call("POST", path, operator_pod(helm))
+
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        api.call("POST", path, operator_pod(helm, hostNetwork=True))
+
+
+@pytest.fixture
+def clean(helm, api):
+    """Whatever a test installed is gone after it."""
+    yield
+    helm.run("uninstall", "ganger", "--ignore-not-found", "--wait")
+    if api.get(DEFINITION):
+        api.delete(DEFINITION)
+    wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+
+
+def established(api):
+    conditions = (api.get(DEFINITION) or {}).get("status", {}).get("conditions", [])
+    return any((one["type"], one["status"]) == ("Established", "True") for one in conditions)
+
+
+def install(helm, api, *options, chart=CHART, values=None):
+    helm("upgrade", "--install", "ganger", *options, chart=chart, values=values)
+    wait_for(lambda: established(api), 30, "the definition is established")
+
+
+def submit(api):
+    def submitted():
+        try:
+            return api.create(JOBS, JOB)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:  # established, and not served by every worker of the server yet
+                return None
+            raise
+
+    return wait_for(submitted, 10, "the job is taken")
+
+
+def test_an_upgrade_changes_the_definition_and_keeps_the_jobs(helm, api, clean, chart_copy):
+    install(helm, api)
+    uid = submit(api)["metadata"]["uid"]
+    definition = chart_copy / "files" / "trainingjobs.yaml"
+    definition.write_text(re.sub(r"(?m)^(\s+)shortNames:$", r"\1shortNames:\n\1- newname", definition.read_text()))
+    (chart_copy / "Chart.yaml").write_text(
+        (chart_copy / "Chart.yaml").read_text().replace("\nversion: 0.1.0", "\nversion: 0.1.1")
+    )
+    install(helm, api, chart=chart_copy)
+
+    assert "newname" in api.get(DEFINITION)["spec"]["names"]["shortNames"]
+    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
+    assert '"revision":"2"' in helm("list", "--output", "json").replace(" ", "")
+
+
+def test_an_uninstall_keeps_definition_and_jobs_and_a_new_install_takes_them_over(helm, api, clean):
+    install(helm, api)
+    uid = submit(api)["metadata"]["uid"]
+    said = helm("uninstall", "ganger", "--wait")
+    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/ganger"
+
+    assert "trainingjobs.ganger.dev" in said
+    assert api.get(deployment) is None
+    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
+    install(helm, api)
+    assert api.get(deployment)
+    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
+
+
+def test_an_uninstall_takes_the_definition_along_where_it_is_not_kept(helm, api, clean):
+    install(helm, api, values={"crds": {"keep": False}})
+    helm("uninstall", "ganger", "--wait")
+
+    wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+
+
+def test_a_definition_that_was_applied_by_hand_is_adopted_only_when_asked(helm, api, clean):
+    body = yaml.safe_load((CHART / "files" / "trainingjobs.yaml").read_text())
+    query = "fieldManager=kubectl&fieldValidation=Strict"
+    api.call("PATCH", f"{DEFINITION}?{query}", body, "application/apply-patch+yaml")
+    refused = helm.run("install", "ganger", chart=CHART)
+
+    assert refused.returncode != 0
+    assert "invalid ownership metadata" in refused.stderr
+    install(helm, api, "--take-ownership")
+    assert "keep" == api.get(DEFINITION)["metadata"]["annotations"]["helm.sh/resource-policy"]
+
+
+def test_a_definition_that_somebody_else_manages_is_left_alone(helm, api, clean):
+    body = yaml.safe_load((CHART / "files" / "trainingjobs.yaml").read_text())
+    api.call("PATCH", f"{DEFINITION}?fieldManager=kubectl", body, "application/apply-patch+yaml")
+    version = api.get(DEFINITION)["metadata"]["generation"]
+    install(helm, api, values={"crds": {"enabled": False}})
+    helm("uninstall", "ganger", "--wait")
+
+    assert version == api.get(DEFINITION)["metadata"]["generation"]
+
+
+def may(api, user, verb, resource, namespace, *, group="ganger.dev", groups=()):
+    resource, _, subresource = resource.partition("/")
+    attributes = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes},
+    }
+    return api.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)["status"]["allowed"]
+
+
+def test_built_in_roles_of_a_namespace_include_its_jobs(helm, api, clean):
+    install(helm, api)
+    for role in ("view", "edit", "admin"):
+        body = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "User", "name": f"the-{role}er", "apiGroup": "rbac.authorization.k8s.io"}],
+        }
+        api.create("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/rolebindings", body)
+    wait_for(lambda: may(api, "the-viewer", "list", "trainingjobs", "team-a"), 30, "roles are aggregated")
+    wait_for(lambda: may(api, "the-editer", "create", "trainingjobs", "team-a"), 30, "roles are aggregated")
+    wait_for(lambda: may(api, "the-adminer", "delete", "trainingjobs", "team-a"), 30, "roles are aggregated")
+
+    for user in ("the-viewer", "the-editer", "the-adminer"):
+        assert may(api, user, "get", "trainingjobs/status", "team-a")
+        assert not may(api, user, "patch", "trainingjobs/status", "team-a")
+        assert not may(api, user, "list", "trainingjobs", "team-b")
+    assert not may(api, "the-viewer", "create", "trainingjobs", "team-a")
+    assert may(api, "the-editer", "patch", "trainingjobs/scale", "team-a")
+
+
+def test_rights_of_watched_namespaces_end_at_their_border(helm, api, clean):
+    install(helm, api, values={"watchNamespaces": ["team-a"]})
+    account = f"system:serviceaccount:{NAMESPACE}:ganger"
+
+    wait_for(lambda: may(api, account, "create", "pods", "team-a", group=""), 10, "the role is known")
+    assert not may(api, account, "create", "pods", "team-b", group="")
+    assert not may(api, account, "list", "trainingjobs", "team-b")
+    assert may(api, account, "create", "leases", NAMESPACE, group="coordination.k8s.io")
+    assert not may(api, account, "create", "leases", "team-a", group="coordination.k8s.io")

@@ -1,0 +1,184 @@
+"""The operator with the chart's rights and no others: the audit log shows no refusal, and no right that is not used."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+
+import pytest
+
+from apiclient import ApiClient, wait_for
+from ganger_dev import kubeconfig
+from ganger_dev.processes import free_ports
+from golden.chart.rendered import Chart
+from golden.chart.test_rights import granted, roles_of
+from integration.chart.conftest import CHART, NAMESPACE
+from integration.chart.test_install import DEFINITION, established
+from integration.operator.conftest import ROOT, Operator, World
+
+pytestmark = pytest.mark.integration
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:ganger"
+
+
+class Restricted(World):
+    """A namespace whose operator has the token of the chart's service account."""
+
+    def start_operator(self, name: str = "operator-a") -> Operator:
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/ganger/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        self.token = self.api.create(path, body)["status"]["token"]
+        plane = self.control_plane
+        config = kubeconfig.write(
+            self.folder / "kubeconfig", name="ganger", url=plane.url, ca=plane.ca, token=self.token
+        )
+        (port,) = free_ports(1)
+        env = os.environ | {
+            "KUBECONFIG": str(config),
+            "GANGER_NAMESPACE": NAMESPACE,
+            "GANGER_POD": name,
+            "GANGER_HTTP_PORT": str(port),
+            "PYTHONPATH": f"{ROOT / 'operator'}",
+        }
+        log = self.folder / f"{name}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen([sys.executable, "-m", "ganger.app"], env=env, stdout=out, stderr=out)
+        self.operators.append(Operator(process, log, port))
+        return self.operators[-1]
+
+    def leader(self) -> str:
+        lease = self.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/ganger-operator")
+        return (lease or {}).get("spec", {}).get("holderIdentity") or ""
+
+
+@pytest.fixture
+def restricted(control_plane, api, helm, namespaces, namespace, tmp_path):
+    """An operator that leads with the chart's rights over a namespace of its own."""
+    helm("install", "ganger", chart=CHART)
+    wait_for(lambda: established(api), 30, "the definition is established")
+    world = Restricted(control_plane, namespace, tmp_path)
+    world.start_operator()
+    try:
+        wait_for(world.leader, 30, "a leader")
+        yield world
+    finally:
+        for operator in world.operators:
+            operator.stop()
+        helm("uninstall", "ganger", "--wait")
+        api.delete(DEFINITION)
+        wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+
+
+def life_of_a_job(world):
+    """From the manifest through suspension to the end and beyond, on a volume of its own."""
+    checkpoint = {"volume": {"size": "1Gi", "whenDeleted": "Delete"}, "everySteps": 10}
+    world.running_job(checkpoint=checkpoint, ttlSecondsAfterFinished=1)
+    for _ in range(2):  # the second time the same is said again
+        world.api.merge(f"{world.jobs}/digits", {"spec": {"suspend": True}})
+        world.wait_phase("Suspended")
+        world.wait_pods()
+        world.api.merge(f"{world.jobs}/digits", {"spec": {"suspend": False}})
+        world.wait_pods("digits-0-0", "digits-0-1")
+        world.run("digits-0-0", "digits-0-1")
+        world.wait_phase("Running")
+    world.end("digits-0-0", 137, reason="OOMKilled")
+    wait_for(lambda: {"digits-1-0", "digits-1-1"} <= set(world.pod_names()), 30, "the second attempt")
+    world.run("digits-1-0", "digits-1-1")
+    world.wait_phase("Running")
+    world.end("digits-1-0", 0)
+    world.end("digits-1-1", 0)
+    wait_for(lambda: world.job() is None, 20, "the time to live is over")
+
+
+def strangers_in_the_way(world):
+    """A pod, a Service and a claim of somebody else under names that jobs need."""
+    core = f"/api/v1/namespaces/{world.namespace}"
+    spec = {"containers": [{"name": "c", "image": "x"}]}
+    world.api.create(world.pods, {"kind": "Pod", "metadata": {"name": "first-0-0", "labels": {"a": "b"}}, "spec": spec})
+    world.api.create(f"{core}/services", {
+        "kind": "Service", "metadata": {"name": "second-gang"}, "spec": {"ports": [{"port": 1}]},
+    })  # fmt: skip
+    world.api.create(f"{core}/persistentvolumeclaims", {
+        "kind": "PersistentVolumeClaim", "metadata": {"name": "third-checkpoints"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    })  # fmt: skip
+    for name in ("first", "second", "third"):
+        world.submit(name, checkpoint={"volume": {"size": "1Gi"}, "everySteps": 10})
+    expected = {
+        "first": "WaitingForPreviousPods",
+        "second": "WaitingForPreviousService",
+        "third": "VolumeConflict",
+    }
+    for name, reason in expected.items():
+        wait_for(
+            lambda name=name, reason=reason: world.condition("PodsReady", name).get("reason") == reason,
+            20,
+            f"{name}: {reason}",
+        )
+    assert ["first-0-0"] == [name for name in world.pod_names() if name.startswith(("second", "third", "first-0-0"))]
+
+
+def requests_of(control_plane, user):
+    """Each request of a user as the audit log has it: verb, group, resource with its subresource, HTTP status."""
+    for line in control_plane.audit_log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["user"].get("username") == user and "objectRef" in entry:
+            target = entry["objectRef"]
+            sub = f"/{target['subresource']}" if "subresource" in target else ""
+            code = entry.get("responseStatus", {}).get("code")
+            yield entry["verb"], target.get("apiGroup", ""), target["resource"] + sub, code
+
+
+def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, control_plane, helm):
+    life_of_a_job(restricted)
+    strangers_in_the_way(restricted)
+    assert 0 == restricted.operators[0].stop()
+    log = restricted.operators[0].log.read_text()
+    found = list(requests_of(control_plane, ACCOUNT))
+
+    assert [] == [request for request in found if request[3] in (401, 403)]
+    assert "forbidden" not in log
+    assert "Traceback" not in log
+    used = {(verb, group, resource) for verb, group, resource, _ in found}
+    assert granted(roles_of(Chart(helm.program).objects())) == used
+
+
+def test_the_operators_token_opens_nothing_else(restricted):
+    operator = ApiClient(restricted.control_plane.url, restricted.control_plane.ca, restricted.token)
+    core = f"/api/v1/namespaces/{restricted.namespace}"
+    restricted.running_job()
+    attempts = [
+        ("GET", f"{core}/secrets", None),
+        ("GET", f"{core}/configmaps", None),
+        ("POST", f"{core}/pods/digits-0-0/exec?command=sh", {}),
+        ("GET", f"{core}/pods/digits-0-0/log", None),
+        ("PATCH", f"{restricted.jobs}/digits", {"spec": {"suspend": True}}),
+        ("DELETE", f"{core}/services/digits-gang", None),
+        ("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", None),
+        ("POST", f"{core}/serviceaccounts/default/token", {}),
+        ("GET", "/api/v1/nodes", None),
+    ]
+    for method, path, body in attempts:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            operator.call(
+                method, path, body, "application/merge-patch+json" if method == "PATCH" else "application/json"
+            )
+        assert 403 == caught.value.code, (method, path)
+
+
+def test_the_admission_that_guards_owner_references_was_on(restricted):
+    """Else the proof above would prove nothing: a reference that blocks deletion needs a right that we do not have."""
+    operator = ApiClient(restricted.control_plane.url, restricted.control_plane.ca, restricted.token)
+    uid = restricted.submit("owner", suspend=True)["metadata"]["uid"]
+    reference = {
+        "apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "name": "owner", "uid": uid, "controller": True,
+    }  # fmt: skip
+
+    def pod(name, **more):
+        spec = {"containers": [{"name": "c", "image": "x"}]}
+        return {"kind": "Pod", "metadata": {"name": name, "ownerReferences": [reference | more]}, "spec": spec}
+
+    operator.create(restricted.pods, pod("free"))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        operator.create(restricted.pods, pod("blocking", blockOwnerDeletion=True))
+    assert "blockOwnerDeletion" in json.loads(caught.value.read())["message"]
