@@ -9,7 +9,7 @@ from msgspec import Struct
 from ganger.api.observed import Pod
 from ganger.cli.connection import Connection
 from ganger.cli.lines import lines
-from ganger.cli.problem import doing, from_api
+from ganger.cli.problem import Code, Problem, from_api
 from ganger.contract import CONTAINER
 from ganger.kube.errors import ApiError, Gone, Invalid, NotFound, ServerError, Throttled, Unreachable
 from ganger.plan.gang import is_over, worker_of
@@ -59,13 +59,13 @@ async def whole(connection: Connection, pod: Pod, wanted: Range) -> AsyncIterato
     stream = connection.logs.stream(
         connection.namespace, pod.metadata.name, CONTAINER, tail=wanted.tail, since=wanted.since
     )
-    with doing(f"reading the log of {pod.metadata.name}"):
-        try:
-            async for text in lines(stream):
-                time, rest = split(text)
-                yield Line(time, worker_of(pod), rest)
-        except (NotFound, Invalid):
-            return
+    try:
+        async for text in lines(stream):
+            time, rest = split(text)
+            yield Line(time, worker_of(pod), rest)
+    except ApiError as error:
+        if not _is_gone(error, pod) and not isinstance(error, Invalid):
+            raise _problem(error, pod) from error
 
 
 async def followed(
@@ -88,16 +88,26 @@ async def followed(
                 yield Line(time, worker_of(pod), rest)
             if was_over or _ended(newest()):
                 return
-        except NotFound:
-            return
-        except Invalid:
-            if _ended(newest()):
-                return
         except ApiError as error:
-            failures += 1
-            if not isinstance(error, _PASSING) or failures > FAILURES_MAX:
-                raise from_api(error, f"reading the log of {pod.metadata.name}") from error
+            if _is_gone(error, pod) or (isinstance(error, Invalid) and _ended(newest())):
+                return
+            failures += not isinstance(error, Invalid)  # a container that is about to start is no failure
+            if not isinstance(error, (*_PASSING, Invalid)) or failures > FAILURES_MAX:
+                raise _problem(error, pod) from error
         await asyncio.sleep(min(8.0, PAUSE_SECONDS * 2.0**failures))
+
+
+def _is_gone(error: ApiError, pod: Pod) -> bool:
+    """Whether the pod itself is not there any more; a missing node is a 404 too."""
+    return isinstance(error, NotFound) and pod.metadata.name in error.message
+
+
+def _problem(error: ApiError, pod: Pod) -> Problem:
+    found = from_api(error, f"reading the log of {pod.metadata.name}")
+    if isinstance(error, NotFound | ServerError):
+        fix = "the node of the pod may be gone or cut off: 'kubectl get nodes' and 'kubectl get pods -o wide' show it"
+        return Problem(found.what, found.why, fix, code=Code.REFUSED)
+    return found
 
 
 def _ended(pod: Pod | None) -> bool:

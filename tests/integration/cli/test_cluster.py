@@ -228,6 +228,42 @@ def test_a_job_without_pods_has_no_logs_yet(ganger):
     assert "fix: 'ganger logs -f digits' waits for them" in said.err
 
 
+@pytest.mark.parametrize("node", ["", "nowhere"])
+def test_logs_that_the_api_server_cannot_fetch_are_told(ganger, node):
+    ganger("submit", ganger.manifest())
+    labels = {
+        "ganger.dev/job-uid": ganger.job()["metadata"]["uid"],
+        "ganger.dev/attempt": "0",
+        "ganger.dev/worker": "0",
+    }
+    owner = {
+        "apiVersion": "ganger.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "name": "digits",
+        "uid": labels["ganger.dev/job-uid"],
+        "controller": True,
+    }
+    ganger.api.create(
+        ganger.pods,
+        {
+            "metadata": {"name": "digits-0-0", "labels": labels, "ownerReferences": [owner]},
+            "spec": {"nodeName": node, "containers": [{"name": "trainer", "image": "x"}]},
+        },
+    )
+
+    assert 3 == ganger("logs", "digits").code
+
+    running = {"name": "trainer", "state": {"running": {}}, "image": "x", "imageID": "", "ready": True}
+    status = {"phase": "Running", "containerStatuses": [running | {"restartCount": 0}]}
+    ganger.api.merge(f"{ganger.pods}/digits-0-0/status", {"status": status})
+    said = ganger("logs", "digits")
+
+    # Without a node the API server says "not yet"; of a node that does not answer it says so.
+    assert (0 if not node else 5) == said.code, said.err
+    assert node in said.err
+    assert "Traceback" not in said.err
+
+
 def test_following_a_job_ends_with_it(ganger):
     ganger("submit", ganger.manifest())
     timer = later(lambda: ganger.says("Complete"))

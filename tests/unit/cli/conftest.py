@@ -223,7 +223,8 @@ _T = T0.isoformat()
 
 
 @pytest.fixture
-def ganger(capsys):
+def ganger(capsys, monkeypatch):
+    monkeypatch.setattr("ganger.cli.podlog.PAUSE_SECONDS", 0.001)
     return Command(capsys)
 
 

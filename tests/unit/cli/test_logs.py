@@ -122,8 +122,7 @@ def test_the_last_pods_are_read_even_where_they_came_and_went_unseen(ganger):
     assert "worker-1 | short life\n" == ganger("logs", "-f", "digits").out
 
 
-def test_a_cut_stream_goes_on_without_a_gap_or_a_repetition(ganger, monkeypatch):
-    monkeypatch.setattr("ganger.cli.podlog.PAUSE_SECONDS", 0.001)
+def test_a_cut_stream_goes_on_without_a_gap_or_a_repetition(ganger):
     ganger.job(Complete="Test")
     ganger.pod(0, phase="Succeeded")
     parts = [stamped(1, "a"), stamped(2, "b"), Unreachable("cut"), stamped(3, "c")]
@@ -135,8 +134,7 @@ def test_a_cut_stream_goes_on_without_a_gap_or_a_repetition(ganger, monkeypatch)
     assert [None, 2] == [asked["since"] and asked["since"].second for _, asked in ganger.logs.asked]
 
 
-def test_a_container_that_is_about_to_start_is_waited_for(ganger, monkeypatch):
-    monkeypatch.setattr("ganger.cli.podlog.PAUSE_SECONDS", 0.001)
+def test_a_container_that_is_about_to_start_is_waited_for(ganger):
     ganger.job(Running="Test")
     ganger.pod(0)
     ganger.logs.pods = {"digits-0-0": [Invalid(400, "BadRequest", "is waiting to start"), stamped(1, "begun")]}

@@ -1,6 +1,8 @@
 """`ganger submit`: what is sent, and what is told where it is refused."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,20 @@ def test_watching_takes_one_job(ganger, manifest):
     assert 2 == said.code
     assert [] == ganger.cluster.writes
     assert "error: --watch takes one job, not 2" == said.problem[0]
+
+
+def test_ctrl_c_leaves_the_watched_job_alone_and_says_so(ganger, manifest):
+    async def scenario():
+        await ganger.cluster.made.wait()
+        await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ganger.scenario = scenario
+
+    said = ganger("submit", manifest(), "--watch")
+
+    assert 130 == said.code
+    assert ["digits goes on; follow it with: ganger logs -f digits -n team", "interrupted"] == said.err.splitlines()[
+        -2:
+    ]
+    assert ["create digits"] == ganger.cluster.writes
