@@ -147,8 +147,8 @@ def _report(programs: Programs, seconds: float) -> None:
     """Print what a person wants to know of the job: its line, the accuracy and the checkpoints on its volume."""
     programs.show(programs.kubectl, "-n", NAMESPACE, "get", "tj", JOB)
     job = programs.job()
-    for name, value in job["status"].get("progress", {}).get("metrics", {}).items():
-        print(f"{name}: {value}", flush=True)
+    for metric in job["status"].get("progress", {}).get("metrics", []):
+        print(f"{metric['name']}: {metric['value']}", flush=True)
     print("checkpoints on the job's volume:", flush=True)
     print(_checkpoints(programs, job), end="", flush=True)
     print(
