@@ -14,11 +14,12 @@ from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
 from ganger.api.quantity import QUANTITY_PATTERN
 from ganger.api.spelling import meant
-from ganger.api.workload import AMOUNT_MAX, DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
+from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
 Schema = dict[str, Any]
 _UNKNOWN_MAX = 32  # more of them are another kind of file; to look for a misspelling in each would take minutes
+_DOMAIN_LENGTH_MAX = 253
 _LABEL_LENGTH_MAX = 63
 _ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
 _WORDS = {
@@ -86,8 +87,7 @@ def _number(value: float, node: Schema, path: str) -> Iterator[FieldError]:
 
 
 def _range(node: Schema) -> str:
-    low, high = node["minimum"], node["maximum"]
-    return f"at least {low}" if high == AMOUNT_MAX else f"at least {low} and at most {high}"
+    return f"at least {node['minimum']} and at most {node['maximum']}"
 
 
 def _int_or_string(value: object, node: Schema, path: str) -> Iterator[FieldError]:
@@ -145,6 +145,16 @@ def _unknown(value: Mapping[str, object], properties: Schema, path: str) -> Iter
         yield FieldError(below(path, key), "unknown field", meant(key, properties))
 
 
+def _unknown_below(value: object, node: Schema, path: str) -> Iterator[FieldError]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown_below(item, node.get("items", {}), f"{path}[{index}]")
+    elif isinstance(value, dict) and "properties" in node:
+        yield from _unknown(value, node["properties"], path)
+        for key in value.keys() & node["properties"].keys():
+            yield from _unknown_below(value[key], node["properties"][key], below(path, key))
+
+
 def _free(value: object, path: str) -> Iterator[FieldError]:
     """A free-form value may be anything that JSON can hold."""
     if isinstance(value, float):
@@ -188,6 +198,7 @@ def conform(value: object, node: Schema, path: str) -> Iterator[FieldError]:
 
 # metav1.ObjectMeta, as far as a manifest may hold it: one that `kubectl get -o yaml` wrote must be readable again.
 _TEXT: Schema = {"type": "string"}
+_YES_OR_NO: Schema = {"type": "boolean"}
 _WORDS_BY_KEY: Schema = {"type": "object", "additionalProperties": _TEXT | {"default": ""}}  # here null is ""
 _METADATA: Schema = {
     "type": "object",
@@ -199,7 +210,17 @@ _METADATA: Schema = {
         "labels": _WORDS_BY_KEY,
         "annotations": _WORDS_BY_KEY,
         "finalizers": {"type": "array", "items": _TEXT},
-        "ownerReferences": {"type": "array", "items": {"type": "object"}},
+        "ownerReferences": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["apiVersion", "kind", "name", "uid"],
+                "properties": {
+                    **dict.fromkeys(("apiVersion", "kind", "name", "uid"), _TEXT),
+                    **dict.fromkeys(("controller", "blockOwnerDeletion"), _YES_OR_NO),
+                },
+            },
+        },
         "managedFields": {"type": "array", "items": {"type": "object"}},
         **dict.fromkeys(("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "selfLink"), _TEXT),
         "generation": {"type": "integer"},
@@ -211,7 +232,11 @@ _METADATA: Schema = {
 def _keys(values: dict[str, object], path: str) -> Iterator[FieldError]:
     # The case of an annotation's key is free, that of a label's domain is not.
     free = path.endswith("annotations")
-    wrong = (key for key in values if not matches(LABEL_KEY, key.lower() if free else key))
+    wrong = (
+        key
+        for key in values
+        if not matches(LABEL_KEY, key.lower() if free else key) or len(key.rpartition("/")[0]) > _DOMAIN_LENGTH_MAX
+    )
     for key in islice(wrong, _UNKNOWN_MAX):
         yield FieldError(path, f"{printable(key)!r} is no key such as team or example.com/team")
 
@@ -260,7 +285,9 @@ def _dropped(value: Any, node: Schema) -> Any:
 
 
 def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
-    """Return every structural mistake of a TrainingJob manifest but those of its status, which nobody writes.
+    """Return every structural mistake of a TrainingJob manifest.
+
+    Of a status only the unknown fields are told: the API server looks for them and then drops it as it is.
 
     The manifest is without the nulls that the API server drops; see `without_nulls`.
     """
@@ -279,4 +306,5 @@ def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
         errors.append(FieldError("spec", "is required"))
     else:
         errors += conform(manifest["spec"], known["spec"], "spec")
+    errors += _unknown_below(manifest.get("status"), known["status"], "status")
     return errors

@@ -76,7 +76,7 @@ def _decoded(text: str | bytes) -> str:
             raise ManifestError("the manifest is not text in UTF-8") from None
     if "\0" in text:
         raise ManifestError("the manifest is binary, not text in UTF-8")
-    return text.removeprefix("\ufeff")
+    return text
 
 
 class _Reader:

@@ -9,6 +9,7 @@ import pytest
 from apiclient import wait_for
 from ganger.api.defaults import fill
 from ganger.api.types import decode, encode
+from ganger.api.validate import check_manifest
 from ganger_dev import binaries
 
 
@@ -162,6 +163,29 @@ def test_null_is_the_same_as_absent(server):
     answer = server.try_(manifest("nulls", workers=None, env=None, checkpoint=None, nodeSelector={"a": None}))
 
     assert (201, 1) == (answer.code, answer.object["spec"]["workers"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": "x"},
+        {"status": {"phase": 7}},
+        {"status": {"progress": {"steps": 1}}},
+        {"metadata": {"name": "a", "labels": {"a" * 254 + "/b": "c"}}},
+        {"metadata": {"name": "a", "annotations": {"A.B/c": "x"}}},
+        {"metadata": {"name": "a", "finalizers": [1]}},
+        {"metadata": {"name": "a", "uid": 7}},
+        {"metadata": {"name": "a", "ownerReferences": [{"kind": "K", "name": "n", "uid": "u"}]}},
+        {"metadata": {"name": "a", "resourceVersion": "1", "selfLink": "x", "managedFields": [{"manager": "m"}]}},
+        {"spec": {"task": "m:t", "resources": {"limits": {"memory": 10**19}}}},
+        {"spec": {"task": "m:t", "config": {"a": 10**30}}},
+    ],
+    ids=str,
+)
+def test_what_surrounds_the_spec_is_judged_alike(server, more):
+    body = manifest("a") | more
+
+    assert server.try_(body).accepted == (not check_manifest(body)[1])
 
 
 @pytest.mark.parametrize("field", ["script", "command"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ganger.api.status import TrainingJobStatus
 from ganger.api.validate import check_manifest
 
 
@@ -102,6 +103,40 @@ def test_what_kubectl_wrote_out_is_read_again():
     assert "u" == job.metadata.uid
 
 
+@pytest.mark.parametrize("status", ["x", {"phase": 7}, {"conditions": [1]}, None, []])
+def test_a_status_is_dropped_as_it_is(status):
+    job, errors = check_manifest(manifest() | {"status": status})
+
+    assert [] == errors
+    assert TrainingJobStatus() == job.status
+
+
+def test_an_unknown_field_of_a_status_is_refused_all_the_same():
+    """The API server looks for it before it drops the status."""
+    status = {"phase": "Running", "progress": {"steps": 1}, "conditions": [{"typ": "a"}]}
+
+    assert {
+        "status.progress.steps: unknown field; did you mean 'step'?",
+        "status.conditions[0].typ: unknown field; did you mean 'type'?",
+    } == set(said(manifest() | {"status": status}))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_cannot_hold_is_refused_wherever_it_comes_from(number):
+    """YAML is refused by its line; a manifest that a program made comes here."""
+    refused = said(manifest(config={"a": [{"b": number}]}, resources={"limits": {"cpu": number}}))
+
+    assert "spec.config.a[0].b: must be a finite number: JSON has no NaN and no infinity" == refused[0]
+    assert refused[1].startswith("spec.resources.limits.cpu: must be an integer or a string")
+
+
+def test_the_case_of_the_domain_is_free_in_an_annotation_alone():
+    assert [] == said(manifest({"name": "a", "annotations": {"A.B/c": "x"}}))
+    assert ["metadata.labels: 'A.B/c' is no key such as team or example.com/team"] == said(
+        manifest({"name": "a", "labels": {"A.B/c": "x"}})
+    )
+
+
 @pytest.mark.parametrize(
     "metadata, refusal",
     [
@@ -114,6 +149,14 @@ def test_what_kubectl_wrote_out_is_read_again():
         ({"labels": {"a": "x" * 64}}, "metadata.labels.a: must be at most 63 characters, not 64"),
         ({"labels": {"a": 1}}, "metadata.labels.a: must be a string, not an integer (1); put it in quotes"),
         ({"annotations": {"a": "x" * 262_144}}, "metadata.annotations: must be at most 262144 bytes together"),
+        (
+            {"ownerReferences": [{"kind": "a", "name": "b", "uid": "c"}]},
+            "metadata.ownerReferences[0].apiVersion: is required",
+        ),
+        (
+            {"labels": {"a" * 254 + "/b": "c"}},
+            f"metadata.labels: '{'a' * 80}...' is no key such as team or example.com/team",
+        ),
         ({"generateName": "A-"}, "metadata.generateName: 'A-' is not allowed here: it must look like digits-"),
     ],
 )
