@@ -73,7 +73,7 @@ class Process:
             if not reflector.has_synced:
                 return f"the list of {reflector.resource.plural} is not in yet"
             if reflector.trouble:
-                return f"{reflector.resource.plural}: {reflector.trouble}"
+                return reflector.trouble
         return ""
 
     # --- life ---
@@ -96,6 +96,7 @@ class Process:
             self._reconciler.sync,
             ready=self._consistency.ready,
             workers=self._settings.sync_workers,
+            on_error=self._reconciler.report,
             metrics=self._metrics,
         )
         for job in self.caches.jobs.all():

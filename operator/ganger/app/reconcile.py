@@ -8,6 +8,7 @@ from ganger.api.validate import check, unsupported
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
+from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
 from ganger.plan.decide import decide
 from ganger.runtime.events import Recorder
@@ -58,6 +59,15 @@ class Reconciler:
         await self._executor.execute(job, decision, memory)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
         return min((seconds for seconds in times if seconds is not None), default=None)
+
+    async def report(self, key: Key, error: Exception, failures: int) -> None:
+        """Tell whoever looks at the job that its passes fail. An error of ours is told by its class alone."""
+        job = self._caches.jobs.get(*key)
+        if job is None:
+            return
+        why = error.message if isinstance(error, ApiError) else f"{type(error).__name__}, see the operator's log"
+        message = f"a pass over the job failed and is tried again: {why}"
+        self._recorder.record(TRAINING_JOBS, job.metadata, "Warning", "ReconcileError", message)
 
     def _memory(self, job: TrainingJob) -> JobMemory:
         uid, memory = self._memories.get(job.key, ("", JobMemory()))

@@ -7,7 +7,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.app import reconcile
 from ganger.app.caches import Caches
 from ganger.app.reconcile import Reconciler
-from ganger.kube.errors import Conflict
+from ganger.kube.errors import Conflict, Forbidden
 from ganger.plan.seen import Decision, Refusal
 from ganger.runtime.cache import Undecodable
 
@@ -202,6 +202,29 @@ async def test_an_error_of_the_writes_reaches_the_runtime(world):
 
     with pytest.raises(Conflict):
         await world.sync(job())
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "untold"),
+    [
+        (Forbidden(403, "Forbidden", "cannot create pods"), "cannot create pods", "log"),
+        (KeyError("an inner matter"), "KeyError", "inner"),
+    ],
+)
+async def test_passes_that_fail_are_told_to_whoever_looks_at_the_job(world, error, told, untold):
+    world.caches.jobs.put(job())
+    await world.reconciler.report(KEY, error, 3)
+    ((name, type_, reason, note),) = world.said
+
+    assert ("digits", "Warning", "ReconcileError") == (name, type_, reason)
+    assert told in note
+    assert untold not in note
+
+
+async def test_passes_over_a_job_that_is_gone_are_told_to_nobody(world):
+    await world.reconciler.report(KEY, KeyError(), 1)
+
+    assert [] == world.said
 
 
 async def test_a_job_that_this_version_cannot_read_is_left_alone_and_told_so(world):
