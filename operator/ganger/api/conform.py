@@ -1,4 +1,4 @@
-"""Every structural mistake of a manifest at once, by the very schema that the API server applies.
+"""Every misfit of a value with its schema at once, by the very schema that the API server applies.
 
 msgspec stops at the first misfit; people want all of them. Nothing is converted here: `types.decode` does that.
 """
@@ -6,22 +6,16 @@ msgspec stops at the first misfit; people want all of them. Nothing is converted
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
-from ganger.api.crd import schema
 from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
 from ganger.api.quantity import QUANTITY_PATTERN
 from ganger.api.spelling import meant
-from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE, NO_NUL
-from ganger.contract import API_GROUP, API_VERSION, KIND
+from ganger.api.workload import LABEL_VALUE, NO_NUL
 
 Schema = dict[str, Any]
-_UNKNOWN_MAX = 32  # more of them are another kind of file; to look for a misspelling in each would take minutes
-_DOMAIN_LENGTH_MAX = 253
-_LABEL_LENGTH_MAX = 63
-_ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts them
+UNKNOWN_MAX = 32  # more of them are another kind of file; to look for a misspelling in each would take minutes
 _WORDS = {
     QUANTITY_PATTERN: "a quantity such as 4, 500m or 16Gi",
     LABEL_VALUE: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
@@ -130,29 +124,20 @@ def _object(value: Mapping[object, object], node: Schema, path: str) -> Iterator
     for key, item in present.items():
         if key in properties:
             yield from conform(item, properties[key], below(path, key))
-    yield from _unknown(present, properties, path)
+    yield from unknown_fields(present, properties, path)
     for key in node.get("required", ()):
         if key not in present:
             yield FieldError(below(path, key), "is required")
 
 
-def _unknown(value: Mapping[str, object], properties: Schema, path: str) -> Iterator[FieldError]:
+def unknown_fields(value: Mapping[str, object], properties: Schema, path: str) -> Iterator[FieldError]:
+    """Yield every field that is not known here, with what was meant; too many of them are one mistake."""
     unknown = [key for key in value if key not in properties]
-    if len(unknown) > _UNKNOWN_MAX:
+    if len(unknown) > UNKNOWN_MAX:
         yield FieldError(path, f"has {len(unknown)} unknown fields, the first is {printable(unknown[0])}")
         return
     for key in unknown:
         yield FieldError(below(path, key), "unknown field", meant(key, properties))
-
-
-def _unknown_below(value: object, node: Schema, path: str) -> Iterator[FieldError]:
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unknown_below(item, node.get("items", {}), f"{path}[{index}]")
-    elif isinstance(value, dict) and "properties" in node:
-        yield from _unknown(value, node["properties"], path)
-        for key in value.keys() & node["properties"].keys():
-            yield from _unknown_below(value[key], node["properties"][key], below(path, key))
 
 
 def _free(value: object, path: str) -> Iterator[FieldError]:
@@ -194,117 +179,3 @@ def conform(value: object, node: Schema, path: str) -> Iterator[FieldError]:
     """Yield every misfit of `value` with the structural schema `node`."""
     check = _int_or_string if node.get("x-kubernetes-int-or-string") else _BY_TYPE[node["type"]]
     yield from check(value, node, path)
-
-
-# metav1.ObjectMeta, as far as a manifest may hold it: one that `kubectl get -o yaml` wrote must be readable again.
-_TEXT: Schema = {"type": "string"}
-_YES_OR_NO: Schema = {"type": "boolean"}
-_WORDS_BY_KEY: Schema = {"type": "object", "additionalProperties": _TEXT | {"default": ""}}  # here null is ""
-_METADATA: Schema = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        # The API server appends five characters, and the name has 40 at most.
-        "generateName": {"type": "string", "pattern": r"^[a-z][-a-z0-9]{0,34}$", "description": "Example: digits-"},
-        "namespace": {"type": "string", "pattern": DNS_LABEL, "maxLength": 63, "description": "Example: team-a"},
-        "labels": _WORDS_BY_KEY,
-        "annotations": _WORDS_BY_KEY,
-        "finalizers": {"type": "array", "items": _TEXT},
-        "ownerReferences": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["apiVersion", "kind", "name", "uid"],
-                "properties": {
-                    **dict.fromkeys(("apiVersion", "kind", "name", "uid"), _TEXT),
-                    **dict.fromkeys(("controller", "blockOwnerDeletion"), _YES_OR_NO),
-                },
-            },
-        },
-        "managedFields": {"type": "array", "items": {"type": "object"}},
-        **dict.fromkeys(("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "selfLink"), _TEXT),
-        "generation": {"type": "integer"},
-        "deletionGracePeriodSeconds": {"type": "integer"},
-    },
-}
-
-
-def _keys(values: dict[str, object], path: str) -> Iterator[FieldError]:
-    # The case of an annotation's key is free, that of a label's domain is not.
-    free = path.endswith("annotations")
-    wrong = (
-        key
-        for key in values
-        if not matches(LABEL_KEY, key.lower() if free else key) or len(key.rpartition("/")[0]) > _DOMAIN_LENGTH_MAX
-    )
-    for key in islice(wrong, _UNKNOWN_MAX):
-        yield FieldError(path, f"{printable(key)!r} is no key such as team or example.com/team")
-
-
-def _metadata(metadata: object) -> Iterator[FieldError]:
-    if not isinstance(metadata, dict):
-        yield FieldError("metadata", f"must be an object with a name, not {found(metadata)}")
-        return
-    misfits = list(conform(metadata, _METADATA, "metadata"))
-    yield from misfits
-    if not metadata.get("name") and not metadata.get("generateName"):
-        yield FieldError("metadata.name", "is required")
-    if any(misfit.path.startswith(("metadata.labels", "metadata.annotations")) for misfit in misfits):
-        return
-    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
-    yield from _keys(labels, "metadata.labels")
-    limits = {"maxLength": _LABEL_LENGTH_MAX, "pattern": LABEL_VALUE}
-    for key, value in labels.items():
-        yield from _string(value, limits, below("metadata.labels", key))
-    yield from _keys(annotations, "metadata.annotations")
-    if sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > _ANNOTATIONS_BYTES_MAX:
-        yield FieldError("metadata.annotations", f"must be at most {_ANNOTATIONS_BYTES_MAX} bytes together")
-
-
-def without_nulls(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest as the API server reads it: null, where a field may not be null, is the same as none."""
-    root = schema()
-    result: dict[str, Any] = _dropped(manifest, root | {"properties": root["properties"] | {"metadata": _METADATA}})
-    return result
-
-
-def _dropped(value: Any, node: Schema) -> Any:
-    if isinstance(value, list):
-        return [_dropped(item, node.get("items", {})) for item in value]
-    if not isinstance(value, dict) or node.get("x-kubernetes-preserve-unknown-fields"):
-        return value
-    fields, rest = node.get("properties"), node.get("additionalProperties", {})
-    if fields is None:
-        empty = rest.get("default")
-        present = {key: empty if item is None else item for key, item in value.items()}
-        return {key: _dropped(item, rest) for key, item in present.items() if item is not None}
-    # A field that is unknown is so with null as well.
-    return {
-        key: _dropped(item, fields.get(key, {})) for key, item in value.items() if item is not None or key not in fields
-    }
-
-
-def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
-    """Return every structural mistake of a TrainingJob manifest.
-
-    Of a status only the unknown fields are told: the API server looks for them and then drops it as it is.
-
-    The manifest is without the nulls that the API server drops; see `without_nulls`.
-    """
-    wanted = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND}
-    errors = [
-        FieldError(key, f"must be {value}" + (f", not {manifest[key]!r:.60}" if manifest.get(key) else ""))
-        for key, value in wanted.items()
-        if manifest.get(key) != value
-    ]
-    if errors:
-        return errors  # another kind altogether: its fields are not ours to judge
-    errors += _metadata(manifest.get("metadata", {}))
-    known = schema()["properties"]
-    errors += _unknown(manifest, known, "")
-    if "spec" not in manifest:
-        errors.append(FieldError("spec", "is required"))
-    else:
-        errors += conform(manifest["spec"], known["spec"], "spec")
-    errors += _unknown_below(manifest.get("status"), known["status"], "status")
-    return errors

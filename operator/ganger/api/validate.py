@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from ganger.api import freeze
-from ganger.api.conform import manifest_errors, without_nulls
 from ganger.api.crd import schema
+from ganger.api.envelope import manifest_errors, without_nulls
 from ganger.api.field_error import FieldError, below
 from ganger.api.observed import Metadata
 from ganger.api.rule import Rule, attribute
