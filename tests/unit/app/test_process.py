@@ -136,3 +136,22 @@ async def test_passes_that_fail_are_told_in_an_event_of_the_job(server):
 
     assert ("ReconcileError", "digits") == (event.json["reason"], event.json["regarding"]["name"])
     assert "not today" in event.json["note"]
+
+
+async def test_events_that_wait_are_sent_before_the_lease_is_given_back(server):
+    answered = []
+
+    async def slow(request):
+        await asyncio.sleep(0.1)
+        await request.answer(201, reply("x", 8))
+        answered.append(len(server.requests))
+
+    server.on(f"GET {JOBS}", answering(200, page(5, JOB)))
+    server.on(f"POST {PODS}", answering(405, status(405, "MethodNotAllowed", "not today")))
+    server.on(f"POST {EVENTS}", slow)
+    async with running(server):
+        await until(lambda: server.seen(f"POST {EVENTS}"))
+
+    assert answered
+    assert f"{LEASES}/ganger-operator" == server.requests[-1].path
+    assert "" == server.requests[-1].json["spec"]["holderIdentity"]
