@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ class Installed:
         result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert 0 == result.returncode, result.stderr
         return result.stdout
+
+    def ganger(self, *arguments: str) -> subprocess.Popen:
+        """Start the command line; its output can be read while it runs."""
+        env = os.environ | {"KUBECONFIG": str(self.embedded.kubeconfig), "PYTHONPATH": str(ROOT / "operator")}
+        command = [sys.executable, "-m", "ganger.cli", *arguments]
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
     def operators(self) -> list[dict]:
         """The operator's pods that are not on their way out."""

@@ -38,9 +38,13 @@ def undisturbed(shared_namespace):
 def test_killed_pod_costs_nothing_but_time(shared_namespace, undisturbed):
     start(shared_namespace, "killed")
     shared_namespace.checkpoint("killed", EVERY_STEPS)
+    follower = shared_namespace.installed.ganger("-n", shared_namespace.name, "logs", "-f", "killed")
     shared_namespace.installed.kill(shared_namespace.name, "killed-0-1")
 
     assert undisturbed == weights(shared_namespace, "killed")
+    said, complaints = follower.communicate(timeout=30)
+    assert (0, "") == (follower.returncode, complaints.replace("\n", "") and complaints)
+    assert said.count("training begins") == 4, said  # two workers, two attempts
     restarts = shared_namespace.status("killed")["restarts"]
     assert (1, 1, 137) == (restarts["total"], restarts["counted"], restarts["last"]["exitCode"])
     assert "killed-0-1" == restarts["last"]["pod"]

@@ -39,8 +39,25 @@ Examples:
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a program that dies of it
 
 
+_CLUSTER_OPTIONS = ("-n", "--namespace", "--context", "--kubeconfig")
+
+
+def behind_command(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with leading options of the cluster moved behind the command's name. Pure."""
+    moved: list[str] = []
+    rest = list(arguments)
+    while rest and (rest[0] in _CLUSTER_OPTIONS or rest[0].startswith(tuple(f"{name}=" for name in _CLUSTER_OPTIONS))):
+        taken = 1 if "=" in rest[0] else 2
+        moved, rest = moved + rest[:taken], rest[taken:]
+    return rest[:1] + moved + rest[1:]
+
+
 class Commands(click.Group):
     """A group that loads a command's module only when the command is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with the options of kubectl also taken before the command, where kubectl takes them."""
+        return super().parse_args(ctx, behind_command(args))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""

@@ -9,6 +9,7 @@ from ganger.api.observed import Condition
 from ganger.api.status import Failure, Progress, Restarts, TrainingJobStatus
 from ganger.cli import figures
 from ganger.cli.hint import hint
+from ganger.cli.main import behind_command
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape, log_line
@@ -109,3 +110,17 @@ def test_silence_is_only_an_absent_operator_after_a_while():
 def test_control_characters_are_shown_and_never_sent():
     assert "a\\x1b[2Jb\\x0ac\\x9b\\u202e\t" == escape("a\x1b[2Jb\nc\x9b\u202e\t")
     assert "done" == log_line("\x1b[1m 10%\r\x1b[0mdone\r")
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        (["-n", "team", "list"], ["list", "-n", "team"]),
+        (["--context=c", "-n", "team", "logs", "-f", "x"], ["logs", "--context=c", "-n", "team", "-f", "x"]),
+        (["list", "-n", "team"], ["list", "-n", "team"]),
+        (["--no-color", "list"], ["--no-color", "list"]),
+        (["-n"], ["-n"]),
+    ],
+)
+def test_options_of_the_cluster_may_stand_before_the_command_as_with_kubectl(given, parsed):
+    assert parsed == behind_command(given)
