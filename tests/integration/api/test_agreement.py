@@ -52,6 +52,7 @@ def test_a_change_is_allowed_offline_just_when_the_server_allows_it(server, befo
     stored = server.create(before | {"metadata": {"name": name}})
     path = f"{server.jobs}/{name}?dryRun=All"
     changed = server.ask("PUT", path, after | {"metadata": stored.object["metadata"]})
+    server.api.delete(f"{server.jobs}/{name}")
     errors = check(new, old)
 
     assert changed.accepted == (not errors), f"{list(map(str, errors))}\n{changed.message}\n{before}\n{after}"
