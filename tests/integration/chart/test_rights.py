@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.error
+from contextlib import contextmanager
 
 import pytest
 
@@ -24,6 +25,8 @@ ACCOUNT = f"system:serviceaccount:{NAMESPACE}:ganger"
 class Restricted(World):
     """A namespace whose operator has the token of the chart's service account."""
 
+    watched: tuple[str, ...] = ()
+
     def start_operator(self, name: str = "operator-a") -> Operator:
         path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/ganger/token"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
@@ -36,6 +39,7 @@ class Restricted(World):
         env = os.environ | {
             "KUBECONFIG": str(config),
             "GANGER_NAMESPACE": NAMESPACE,
+            "GANGER_WATCH_NAMESPACES": ",".join(self.watched),
             "GANGER_POD": name,
             "GANGER_HTTP_PORT": str(port),
             "PYTHONPATH": f"{ROOT / 'operator'}",
@@ -51,22 +55,41 @@ class Restricted(World):
         return (lease or {}).get("spec", {}).get("holderIdentity") or ""
 
 
-@pytest.fixture
-def restricted(control_plane, api, helm, namespaces, namespace, tmp_path):
-    """An operator that leads with the chart's rights over a namespace of its own."""
-    helm("install", "ganger", chart=CHART)
-    wait_for(lambda: established(api), 30, "the definition is established")
-    world = Restricted(control_plane, namespace, tmp_path)
-    world.start_operator()
+@contextmanager
+def installed(helm, world, values):
+    """The chart, and an operator that leads with its rights."""
+    helm("install", "ganger", chart=CHART, values=values)
     try:
+        wait_for(lambda: established(world.api), 30, "the definition is established")
+        world.start_operator()
         wait_for(world.leader, 30, "a leader")
         yield world
     finally:
         for operator in world.operators:
             operator.stop()
         helm("uninstall", "ganger", "--wait")
-        api.delete(DEFINITION)
-        wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+        world.api.delete(DEFINITION)
+        wait_for(lambda: world.api.get(DEFINITION) is None, 30, "the definition is gone")
+
+
+@pytest.fixture
+def world(control_plane, namespaces, namespace, tmp_path):
+    return Restricted(control_plane, namespace, tmp_path)
+
+
+@pytest.fixture
+def restricted(helm, world):
+    """An operator of the whole cluster."""
+    with installed(helm, world, {}):
+        yield world
+
+
+@pytest.fixture
+def confined(helm, world):
+    """An operator of one namespace."""
+    world.watched = (world.namespace,)
+    with installed(helm, world, {"watchNamespaces": [world.namespace]}):
+        yield world
 
 
 def life_of_a_job(world):
@@ -141,6 +164,15 @@ def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, 
     assert "Traceback" not in log
     used = {(verb, group, resource) for verb, group, resource, _ in found}
     assert granted(roles_of(Chart(helm.program).objects())) == used
+
+
+def test_an_operator_of_one_namespace_needs_no_right_beyond_it(confined, control_plane):
+    before = len(list(requests_of(control_plane, ACCOUNT)))
+    life_of_a_job(confined)
+    found = list(requests_of(control_plane, ACCOUNT))[before:]
+
+    assert [] == [request for request in found if request[3] in (401, 403)]
+    assert {"trainingjobs/status", "pods", "events"} <= {resource for _, _, resource, _ in found}
 
 
 def test_the_operators_token_opens_nothing_else(restricted):
