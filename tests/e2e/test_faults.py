@@ -43,8 +43,9 @@ def test_killed_pod_costs_nothing_but_time(shared_namespace, undisturbed):
 
     assert undisturbed == weights(shared_namespace, "killed")
     said, complaints = follower.communicate(timeout=30)
-    assert (0, "") == (follower.returncode, complaints.replace("\n", "") and complaints)
-    assert said.count("training begins") == 4, said  # two workers, two attempts
+    assert 0 == follower.returncode, complaints
+    assert "worker-0 | resumed from step" in said
+    assert "worker-1 | worker 1: Done" in said
     restarts = shared_namespace.status("killed")["restarts"]
     assert (1, 1, 137) == (restarts["total"], restarts["counted"], restarts["last"]["exitCode"])
     assert "killed-0-1" == restarts["last"]["pod"]
