@@ -38,7 +38,8 @@ test: setup ## every test: unit, property, golden, integration (real API server)
 .PHONY: setup
 setup: $(VENV)/.complete ## create the Python environment (once for each set of locks)
 
-$(VENV)/.complete: $(LOCKS)
+# The locks are in the folder's name; their times say nothing, least of all in a fresh clone.
+$(VENV)/.complete: | $(LOCKS)
 	@echo "setup: installing the locked Python environment (about 6 GB with torch, usually 3 min)"
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes $(foreach lock,$(LOCKS),-r $(lock))
