@@ -37,5 +37,5 @@ LABEL org.opencontainers.image.title="ganger-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 1000:1000
 WORKDIR /home/ganger
-ENTRYPOINT ["/usr/bin/tini", "-g", "--"]
+ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "ganger.app"]

@@ -23,7 +23,7 @@ class TestDockerfile:
         last = path.read_text().rpartition("\nFROM ")[2]
 
         assert "USER 1000:1000" in last
-        assert 'ENTRYPOINT ["/usr/bin/tini", "-g", "--"]' in last
+        assert 'ENTRYPOINT ["/usr/bin/tini", "--"]' in last
         assert "CMD [" in last
 
     def test_installs_only_what_the_locks_vouch_for(self, path):
