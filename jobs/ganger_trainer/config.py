@@ -85,9 +85,7 @@ def explain(error: str, kind: type[Struct]) -> str:
         return error.replace("`$.", "`").replace("$.", "") + allowed
     key = error.split(marker, 1)[1].split("`", 1)[0]
     known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or difflib.get_close_matches(
-        key.lower(), [name.lower() for name in known], n=1, cutoff=0.5
-    )
+    near = difflib.get_close_matches(key.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
     hint = f", did you mean {_spelling(near[0], known)!r}?" if near else ""
     return f"unknown key {key!r}{hint} Known keys: {', '.join(sorted(known))}"
 

@@ -29,10 +29,11 @@ FAILURES_SAID: Final = 3  # log lines about a full disk before only the metric g
 
 
 class Keeper(Protocol):
-    """What the loop needs of checkpoints."""
+    """What the loop needs of checkpoints. `every_steps`: steps between two by the policy, 0 if it does not count."""
+
+    every_steps: int
 
     def resume(self, parts: "Parts") -> int | None: ...  # noqa: D102
-    def due_at(self, step: int) -> bool: ...  # noqa: D102
     def clock_due(self) -> bool: ...  # noqa: D102
     def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
@@ -43,13 +44,11 @@ class Keeper(Protocol):
 class NoKeeper:
     """The keeper of a job without checkpoints: an interrupted attempt begins again at step 0."""
 
+    every_steps = 0
+
     def resume(self, parts: "Parts") -> int | None:
         """Return None: there is nothing to resume from."""
         return None
-
-    def due_at(self, step: int) -> bool:
-        """Return False."""
-        return False
 
     def clock_due(self) -> bool:
         """Return False."""
@@ -76,6 +75,7 @@ class DirectoryKeeper:
         self, directory: Path, policy: CheckpointPolicy, owner: ownership.Owner, exchange: Exchange, ranks: Ranks,
         sender: Sender, score: Callable[[], float | None], *, writable: bool,
     ) -> None:  # fmt: skip
+        self.every_steps = policy.every_steps or 0
         self._directory = directory
         self._policy = policy
         self._ranks = ranks
@@ -112,10 +112,6 @@ class DirectoryKeeper:
         self._saver.last_step = found.step
         parts.step = found.step
         return found.step
-
-    def due_at(self, step: int) -> bool:
-        """True if the policy counts steps and this is one to save at."""
-        return self._policy.every_steps is not None and step % self._policy.every_steps == 0
 
     def clock_due(self) -> bool:
         """True if the policy counts seconds and they are over."""

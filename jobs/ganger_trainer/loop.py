@@ -44,30 +44,32 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
     The last step reached is checkpointed and committed when it returns. Raises UserError (USER_DATA, NonFiniteLoss).
     """
     config, task, module, optimizer = parts.config, parts.task, parts.module, parts.optimizer
-    scheduler, scaler, feed = parts.scheduler, parts.scaler, parts.feed
+    scheduler, scaler, feed, step, last_step = parts.scheduler, parts.scaler, parts.feed, parts.step, parts.total_steps
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     precision = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
     autocast = torch.autocast(parts.device.type, precision) if precision else contextlib.nullcontext()
-    unsynced = getattr(module, "no_sync", contextlib.nullcontext)
+    synced, unsynced = contextlib.nullcontext(), getattr(module, "no_sync", contextlib.nullcontext)
+    clip_norm, evaluate_every, save_every = config.clip_norm, observer.evaluate_every, keeper.every_steps
     pace = Pace(config.log_every_seconds)
     loss = None
     module.train()
 
-    while parts.step < parts.total_steps:
-        micros = feed.at(parts.step)
+    while step < last_step:
+        share = feed.at(step)
+        micros = share.micros
         log = pace.fetched()
 
         for micro in micros:
             # Gradients of all ranks are averaged in the last backward only.
-            with contextlib.nullcontext() if micro is micros[-1] else unsynced():
+            with synced if micro is micros[-1] else unsynced():
                 with autocast:
                     loss = task.loss(module, micro.batch)
-                if getattr(loss, "ndim", None) != 0:
+                if log and getattr(loss, "ndim", None) != 0:  # the first step is always logged
                     raise NotAScalarError(loss)
                 scaled = loss if micro.weight == 1.0 else loss * micro.weight
                 (scaled if scaler is None else scaler.scale(scaled)).backward()
 
-        norm = _gradient_norm(parameters, config.clip_norm, optimizer, scaler) if log or config.clip_norm else None
+        norm = _gradient_norm(parameters, clip_norm, optimizer, scaler) if log or clip_norm else None
         if scaler is None:
             optimizer.step()
         else:
@@ -77,18 +79,18 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             scheduler.step()
         optimizer.zero_grad(set_to_none=True)
 
-        parts.step += 1
-        step = parts.step
-        pace.stepped(feed.samples, feed.global_samples)
+        step += 1
+        parts.step = step
+        pace.stepped(share.samples, share.global_samples)
         if log:
             observer.log(parts, pace, loss, norm, micros[-1].batch)
-        if observer.evaluation_due(step):
+        if evaluate_every and step % evaluate_every == 0:
             observer.evaluate(parts)
             pace.resumed()
-        if keeper.due_at(step) and step < parts.total_steps:
+        if save_every and step % save_every == 0 and step < last_step:
             keeper.save(parts, loss)
             pace.resumed()
-        if step == agreement.next_step and step < parts.total_steps:
+        if step == agreement.next_step and step < last_step:
             decision = agreement.meet(
                 step, stop=stop_requested(), save=keeper.clock_due(), step_seconds=pace.step_seconds()
             )

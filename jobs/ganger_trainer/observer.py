@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Speaks for one rank; only rank 0 prints and evaluates. `metrics` holds the newest evaluation."""
+    """Speaks for one rank; only rank 0 prints and evaluates, the others run on to their next collective.
+
+    evaluate_every: steps between evaluations on this rank, 0 for none. metrics: what the newest one returned.
+    """
 
     def __init__(self, ranks: Ranks, sender: Sender, task: Any, *, evaluate_every: int) -> None:
         self._ranks = ranks
         self._sender = sender
         self._task = task
-        self._evaluate_every = evaluate_every
         self._evaluates = ranks.is_first and hasattr(task, "evaluate")
+        self.evaluate_every = evaluate_every if self._evaluates else 0
         self._evaluated_at = -1
         self.metrics: dict[str, float] = {}
         self.last = Progress(rank=ranks.rank, step=0)
@@ -67,10 +70,6 @@ class Observer:
                 f"lr {rate_of_learning:.1e} samples/s {rate:.0f}{more}",
                 flush=True,
             )
-
-    def evaluation_due(self, step: int) -> bool:
-        """True if the model is evaluated after `step` (on rank 0; the others run on to their next collective)."""
-        return self._evaluates and step % self._evaluate_every == 0
 
     def evaluate(self, parts: "Parts") -> None:
         """Run the task's evaluation; remember, report and print what it returned."""

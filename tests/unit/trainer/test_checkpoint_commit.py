@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import threading
+import time
 
 import pytest
 import torch
@@ -131,6 +132,23 @@ def test_the_state_may_change_as_soon_as_save_returns(tmp_path):
     assert 0.0 == float(saved["model/w"].abs().sum())
     assert [0, 1, 2] == saved["rank0/torch"].tolist()
     assert 0.5 == manifest.read(tmp_path / "step_1").score
+
+
+def test_one_save_is_in_flight_at_most_so_the_next_one_waits(tmp_path, monkeypatch):
+    heard = []
+    keeping = saver(tmp_path, heard)
+    write = keeping._writer.write
+    monkeypatch.setattr(keeping._writer, "write", lambda *arguments: (time.sleep(0.1), write(*arguments))[1])
+    weight = torch.full((3,), 1.0)
+
+    for step in (1, 2):
+        keeping.save(step, state={"model": {"w": weight}}, private={}, samples=8, score=None)
+        weight.fill_(2.0)
+    keeping.finish()
+
+    assert [1, 2] == [verdict.step for verdict in heard]
+    assert [1.0] * 3 == load_file(shard_of(tmp_path, 1))["model/w"].tolist()
+    assert [2.0] * 3 == load_file(shard_of(tmp_path, 2))["model/w"].tolist()
 
 
 def test_settle_gives_the_save_in_flight_its_time_and_no_more(tmp_path, monkeypatch):

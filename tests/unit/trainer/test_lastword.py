@@ -119,6 +119,15 @@ def test_a_long_traceback_loses_its_first_lines_and_keeps_the_error():
     assert 3500 < len(json.dumps(message)) <= TERMINATION_MESSAGE_BYTES_MAX
 
 
+def test_metrics_that_do_not_fit_are_left_out_and_the_message_stays():
+    board_metrics = {f"metric-{number}-" + "x" * 400: 1.0 for number in range(16)}
+
+    message = said(FAILED, Progress(rank=0, step=1, metrics=board_metrics))
+
+    assert "metrics" not in message
+    assert "ValueError: no" == message["message"]
+
+
 def test_a_file_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     lastword.write(tmp_path / "no" / "such", {"outcome": "Done"})
 
