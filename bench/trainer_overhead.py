@@ -1,8 +1,8 @@
 """What the trainer's loop costs beside a bare PyTorch loop of the same model, data and optimizer.
 
 Both loops run in this process on one thread, in turns of a fifth of a second, so that a busy machine slows both. Ours
-has everything on: step histogram, log lines, reports to a supervisor's socket, signal flag, agreement. The figure is the
-median ratio of neighbouring turns, with a bootstrap interval of that median.
+has everything on: step histogram, log lines, reports to a supervisor's socket, signal flag, agreement. The figure is
+the median ratio of neighbouring turns, with a bootstrap interval of that median.
 
     PYTHONPATH=operator:jobs python bench/trainer_overhead.py
 """
