@@ -20,6 +20,18 @@ RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 TORCH = os.environ.get("GANGER_TORCH", images.DEFAULT_TORCH)
 
 
+BUILD_SECONDS = 1200  # the first test that needs an image that is not built waits for it
+
+
+def pytest_collection_modifyitems(items):
+    """The test that takes the cluster down comes first, while nobody uses it; and a first test may have to build."""
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    ours.sort(key=lambda item: item.path.stem != "test_cluster_lifecycle")
+    items[:] = [item for item in items if item.path.parent != Path(__file__).parent] + ours
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(BUILD_SECONDS))
+
+
 class Installed:
     """The cluster with the chart on it."""
 
