@@ -31,9 +31,9 @@ def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(names
     assert "digits-checkpoints" in out + err
 
 
-def test_job_with_a_wrong_configuration_fails_at_once_and_says_what_to_write(namespace):
+def test_job_with_a_wrong_configuration_fails_at_once_and_says_what_to_write(namespace, tmp_path):
     job = (EXAMPLES / "digits" / "job.yaml").read_text().replace("batchSize", "batchsize")
-    path = namespace.installed.folder / "wrong.yaml"
+    path = tmp_path / "wrong.yaml"
     path.write_text(job)
 
     code, _, err = call(namespace, "submit", "-f", str(path), "--watch")
