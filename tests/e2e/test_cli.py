@@ -18,9 +18,7 @@ def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(names
     code, out, err = call(namespace, "submit", "-f", str(EXAMPLES / "digits" / "job.yaml"), "--watch")
 
     assert 0 == code, err
-    assert {"0", "1"} == {
-        line.partition("|")[0].strip("[] ")[-1] for line in out.splitlines() if "training begins" in line
-    }
+    assert {"worker-0 ", "worker-1 "} == {line.partition("|")[0] for line in out.splitlines() if "Done" in line}
     code, out, _ = call(namespace, "list")
     assert (0, True) == (code, "digits" in out and "Complete" in out)
     code, out, _ = call(namespace, "status", "digits")
