@@ -24,7 +24,7 @@ def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(names
     code, out, _ = call(namespace, "status", "digits")
     assert (0, True) == (code, "accuracy" in out)
     assert 0 == call(namespace, "wait", "digits")[0]
-    code, out, err = call(namespace, "delete", "digits")
+    code, out, err = call(namespace, "delete", "digits", "--yes")
     assert 0 == code
     assert "digits-checkpoints" in out + err
 
