@@ -161,8 +161,7 @@ def size(data: Any) -> int:
     raise UserError(
         "DataInvalid",
         f"data() returned a {type(data).__name__}: return tensors of equal length, a map-style Dataset, or an "
-        "object with "
-        "__len__ and batch(indices_B)",
+        "object with __len__ and batch(indices_B)",
         ExitCode.USER_DATA,
     )
 

@@ -193,8 +193,8 @@ def finite_loss(loss: Any, step: int) -> float | None:
     if not math.isfinite(value):
         raise UserError(
             "NonFiniteLoss",
-            f"the loss of step {step} is {value}: lower lr, set clipNorm, use precision bf16 or fp32, or check the "
-            "data",
+            f"the loss of step {step} is {value}: lower lr, set clipNorm, use precision bf16 or fp32, or check "
+            "the data",
             ExitCode.USER_DATA,
         )
     return value

@@ -28,8 +28,7 @@ def resolve(host: str, deadline: float) -> None:
                 raise TrainerError(
                     "RendezvousTimeout",
                     f"{host} did not resolve within {WAIT_SECONDS:.0f} s ({error.strerror}): is worker 0 running, "
-                    "and does the "
-                    "job's Service publish addresses that are not ready?",
+                    "and does the job's Service publish addresses that are not ready?",
                 ) from None
             if not said and pause >= 1.0:
                 said = True

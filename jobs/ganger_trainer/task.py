@@ -70,8 +70,7 @@ def load(name: str) -> Any:
         raise UserError(
             "TaskNotFound",
             f"task {name!r}: there is no module {error.name!r}: check the spelling, and that the code is in the "
-            "image or "
-            "comes with spec.code (PYTHONPATH)",
+            "image or comes with spec.code (PYTHONPATH)",
         ) from None
     found = module
     for part in attribute.split("."):

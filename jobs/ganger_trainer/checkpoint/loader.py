@@ -72,8 +72,7 @@ def choose(
         raise UserError(
             "CheckpointMissing",
             f"checkpoint.resume is Required and {directory} holds no valid checkpoint: check the volume and its "
-            "path, or set "
-            "resume: Auto",
+            "path, or set resume: Auto",
             ExitCode.USER_INPUT_MISSING,
         )
     return None
@@ -91,8 +90,7 @@ def load_model(model: Any, loaded: Loaded) -> None:
         raise UserError(
             "CheckpointMismatch",
             f"the checkpoint of step {loaded.step} is of another model: {shown}{more}. Use the code and config it "
-            "was written "
-            "with, or give this job a checkpoint path of its own",
+            "was written with, or give this job a checkpoint path of its own",
             ExitCode.USER_DATA,
         )
     model.load_state_dict(saved)

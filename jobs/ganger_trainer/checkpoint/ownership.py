@@ -43,8 +43,8 @@ def acquire(directory: Path, mine: Owner) -> None:
             raise UserError(
                 "CheckpointDirInUse",
                 f"{directory} belongs to job {holder.namespace}/{holder.job} (UID {holder.job_uid}): give this job "
-                "a path of "
-                f"its own, or delete the file {layout.LOCK} there if that job is gone and its checkpoints are wanted",
+                f"a path of its own, or delete the file {layout.LOCK} there if that job is gone and its "
+                "checkpoints are wanted",
             )
         if holder is not None and holder.job_uid == mine.job_uid:
             _check_fence(directory, mine)

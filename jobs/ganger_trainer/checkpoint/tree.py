@@ -40,8 +40,7 @@ def flatten(value: Any, name: str, tensors: dict[str, Any]) -> Any:
     raise UserError(
         "StateNotSaveable",
         f"{name} holds a {type(value).__name__}, which a checkpoint cannot: keep tensors, numbers, strings, lists "
-        "and dicts "
-        "in state_dict()",
+        "and dicts in state_dict()",
     )
 
 

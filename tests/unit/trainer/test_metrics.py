@@ -137,7 +137,7 @@ def test_pace_counts_each_step_once_and_knows_the_rate(monkeypatch):
     assert pace.fetched()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def endpoint():
     served = Endpoint(0, lambda: b"ganger_train_step 1\n")
     yield served
