@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ class Disk:
     """`os` as `durable` sees it: it can lose power before the n-th call, or say that it is full.
 
     After `lose_unsynced` a file that was written and never synced is empty, as on a file system that commits a rename
-    before the data it names.
+    before the data it names, and a rename whose directory was never synced has not happened.
     """
 
     CALLS = ("open", "write", "fsync", "rename", "replace", "close")
@@ -122,6 +123,7 @@ class Disk:
         self.calls: list[str] = []
         self._cut_at, self._full_at = cut_at, full_at
         self._unsynced: dict[int, int] = {}
+        self._renamed: list[tuple[Path, Path]] = []
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
@@ -137,7 +139,11 @@ class Disk:
         result = None if name == "fsync" else real(*arguments)  # syncing is modelled here: the real one is slow
         if name == "open" and arguments[1] & os.O_WRONLY:
             self._unsynced[result] = os.dup(result)
+        elif name == "rename":
+            self._renamed.append(arguments)
         elif name == "fsync":
+            if stat.S_ISDIR(os.fstat(arguments[0]).st_mode):
+                self._renamed.clear()
             os.close(self._unsynced.pop(arguments[0], os.dup(arguments[0])))
         elif name == "close" and arguments[0] in self._unsynced:
             self._unsynced[-1 - len(self.calls)] = self._unsynced.pop(arguments[0])
@@ -148,6 +154,9 @@ class Disk:
             os.ftruncate(duplicate, 0)
             os.close(duplicate)
         self._unsynced = {}
+        for source, target in reversed(self._renamed):
+            os.rename(target, source)  # noqa: PTH104
+        self._renamed.clear()
 
     def attach(self, monkeypatch: Any) -> "Disk":
         monkeypatch.setattr(durable, "os", self)

@@ -62,6 +62,17 @@ def test_each_step_brings_the_samples_of_the_order_in_pieces_that_weigh_what_the
         assert (len(share.indices_B), share.global_size) == (fed_now.samples, fed_now.global_samples)
 
 
+@pytest.mark.parametrize(("gather_bytes", "steps"), [(1, 1), (2 * BATCH * 8, 2), (1 << 20, 5)])
+def test_no_more_is_gathered_than_fits_and_never_beyond_the_epoch(monkeypatch, gather_bytes, steps):
+    monkeypatch.setattr(feed, "GATHER_BYTES", gather_bytes)
+    made, order = fed(TENSOR)
+    assert 5 == order.steps_per_epoch
+
+    made.at(5)
+
+    assert steps == len(made._gathered)
+
+
 def test_tensors_of_a_tuple_stay_together(gathered):
     made, order = fed((TENSOR, -TENSOR, TENSOR.float().unsqueeze(1)))
 

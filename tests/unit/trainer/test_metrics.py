@@ -161,6 +161,10 @@ def test_metrics_and_health_are_served_without_a_sidecar(endpoint):
     assert 501 == get(endpoint, "/metrics", method="POST")[0]
 
 
+def test_scrapes_one_after_another_never_use_up_the_connections(endpoint):
+    assert [200] * 3 * CONNECTIONS_MAX == [get(endpoint, "/metrics")[0] for _ in range(3 * CONNECTIONS_MAX)]
+
+
 def test_a_crowd_of_silent_scrapers_is_turned_away(endpoint):
     crowd = [socket.create_connection(("127.0.0.1", endpoint.port), 5) for _ in range(CONNECTIONS_MAX)]
     try:
