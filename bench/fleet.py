@@ -6,6 +6,7 @@ audit log by user: `ganger` is the operator, `bench` creates what a person would
 """
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -156,6 +157,17 @@ class _Page(Struct, frozen=True):
 _LIST_COUNT = msgspec.json.Decoder(_Page)
 
 
+class Cpu:
+    """CPU seconds of every program of a control plane between `begin` and `spent`, and of this process."""
+
+    def __init__(self, plane):
+        self._pids = plane.running() | {"bench": os.getpid()}
+        self._began = {name: operators.cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    def spent(self):
+        return {name: round(operators.cpu_seconds(pid) - self._began[name], 2) for name, pid in self._pids.items()}
+
+
 async def raw_pods(plane, cluster, namespace):
     """The floor: the same pods, created by one loop, with nobody behind them."""
     await _namespace(plane, namespace)
@@ -169,10 +181,14 @@ async def raw_pods(plane, cluster, namespace):
             del body["metadata"]["ownerReferences"]
             bodies.append(body)
     async with Watch(cluster, PODS, namespace, "Running") as watch:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), Cpu(plane)
         await _all(lambda body=body: cluster.create(PODS, namespace, body) for body in bodies)
         await watch.until(lambda: len(watch.there) == total)
-        result = {"existSeconds": watch.existing_at - began, "runningSeconds": watch.there_at - began}
+        result = {
+            "existSeconds": watch.existing_at - began,
+            "runningSeconds": watch.there_at - began,
+            "cpuSeconds": cpu.spent(),
+        }
     await _gone(plane, cluster, namespace)
     return result
 
@@ -181,12 +197,12 @@ async def jobs(plane, cluster, namespace, operator):
     """The jobs, all applied at once, until every pod runs and every job says so; then an idle while."""
     await _namespace(plane, namespace)
     total = JOBS * WORKERS
-    since, cpu = audit.position(plane.audit_log), operator.cpu_seconds()
+    since, own = audit.position(plane.audit_log), operator.cpu_seconds()
     async with (
         Watch(cluster, PODS, namespace, "Running") as pods,
         Watch(cluster, TRAINING_JOBS, namespace, "Running") as said,
     ):
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), Cpu(plane)
         await _all(lambda n=n: cluster.create(TRAINING_JOBS, namespace, manifest(f"job-{n}")) for n in range(JOBS))
         await pods.until(lambda: len(pods.there) == total)
         await said.until(lambda: len(said.there) == JOBS)
@@ -194,7 +210,7 @@ async def jobs(plane, cluster, namespace, operator):
             "existSeconds": pods.existing_at - began,
             "runningSeconds": pods.there_at - began,
             "jobsRunningSeconds": said.there_at - began,
-            "operatorCpuSeconds": round(operator.cpu_seconds() - cpu, 2),
+            "cpuSeconds": cpu.spent() | {"operator": round(operator.cpu_seconds() - own, 2)},
         }
         await asyncio.sleep(SETTLE_SECONDS)
     until = audit.position(plane.audit_log)

@@ -99,6 +99,7 @@ def pod(
             "spec": {"nodeName": "node-1" if phase != "Pending" else ""},
             "status": {
                 "phase": phase,
+                "podIP": "10.0.0.1" if phase != "Pending" else "",
                 "conditions": conditions or [],
                 "containerStatuses": [{"name": CONTAINER, "state": state}],
             },

@@ -22,6 +22,9 @@ from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
 from ganger.runtime.limiter import Limiter
 
+# A burst of jobs is served first and described later: from 2 s for one job to 10 s from 65 jobs on.
+BURST_JOBS = 16
+BURST_FACTOR_MAX = 5.0
 _RESOURCES = {"Service": SERVICES, "PersistentVolumeClaim": CLAIMS, "Pod": PODS}
 
 
@@ -41,11 +44,12 @@ class Executor:
         self._limiter = limiter
         self._recorder = recorder
         self._monotonic = monotonic
+        self._unsaid: set[Key] = set()  # jobs with a status that waits for company
 
     async def execute(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         """Carry the decision out."""
         if decision.status is None:
-            memory.status_due = None
+            self._said(job, memory)
         urgent = decision.status_delay_seconds == 0.0
         if decision.status is not None and urgent:
             await self._write_status(job, decision, memory)
@@ -58,14 +62,26 @@ class Executor:
             await self._create_pods(job, decision.pods, memory)
         if decision.delete_job:
             await self._delete_job(job)
-        if decision.status is not None and not urgent and self._is_due(decision.status_delay_seconds, memory):
+        if decision.status is not None and not urgent and self._is_due(job, decision.status_delay_seconds, memory):
             await self._write_status(job, decision, memory)
 
-    def _is_due(self, delay_seconds: float, memory: JobMemory) -> bool:
+    def _is_due(self, job: TrainingJob, delay_seconds: float, memory: JobMemory) -> bool:
+        """Whether the status has waited long enough for company: the longer, the more jobs come up beside this one."""
         now = self._monotonic()
-        if memory.status_due is None:
-            memory.status_due = now + delay_seconds
+        self._unsaid.add(job.key)
+        if memory.status_since is None:
+            memory.status_since = now
+        factor = min(BURST_FACTOR_MAX, 1.0 + (len(self._unsaid) - 1) / BURST_JOBS)
+        memory.status_due = memory.status_since + delay_seconds * factor
         return now >= memory.status_due
+
+    def _said(self, job: TrainingJob, memory: JobMemory) -> None:
+        memory.status_since = memory.status_due = None
+        self._unsaid.discard(job.key)
+
+    def forget(self, key: Key) -> None:
+        """Forget a job that is gone."""
+        self._unsaid.discard(key)
 
     async def _write_status(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         assert decision.status is not None
@@ -85,7 +101,7 @@ class Executor:
         async with self._limiter.slot(job.key):
             written = await self._cluster.apply(TRAINING_JOBS, namespace, name, manifest, subresource="status")
         self._consistency.wrote(job.key, TRAINING_JOBS, written)
-        memory.status_due = None
+        self._said(job, memory)
         for event in decision.events:
             self._emit(job, event)
 

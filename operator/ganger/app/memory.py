@@ -12,6 +12,7 @@ class JobMemory:
     """Notes about one job, on the monotonic clock."""
 
     def __init__(self) -> None:
+        self.status_since: float | None = None  # since when there is a status that waits for company
         self.status_due: float | None = None  # when a status write that waits for company must go out
         self._refusal: Refusal | None = None
         self._refusal_until = 0.0

@@ -53,9 +53,9 @@ class Process:
         )
         self._recorder = Recorder(cluster, instance=settings.identity, clock=self.clock, metrics=metrics)
         limiter: Limiter[Key] = Limiter(metrics=metrics)
-        executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic)
+        self._executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic)
         self._reconciler = Reconciler(
-            self.caches, executor, self._recorder, self.clock, settings.default_image, self._consistency.forget
+            self.caches, self._executor, self._recorder, self.clock, settings.default_image, self._forget
         )
         self._queue: Queue[Key] | None = None
         self.caches.on_change(self._enqueue)
@@ -113,6 +113,10 @@ class Process:
     def _enqueue(self, key: Key) -> None:
         if self._queue is not None:
             self._queue.add(key)
+
+    def _forget(self, key: Key) -> None:
+        self._consistency.forget(key)
+        self._executor.forget(key)
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._reflectors:

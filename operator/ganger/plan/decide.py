@@ -122,20 +122,27 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decisi
         # Half a gang only keeps resources from others: all or none.
         half = _deletions(members.present.values(), RESTART_GRACE_SECONDS)
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
+    shared = _shared(job, seen, members)
     if members.started:
-        return _running(job, members, now, stale)
-    wanted_service, wanted_claim = service.service(job), volumes.claim(job)
-    shared = tuple(
-        manifest
-        for manifest, present in ((wanted_service, seen.service), (wanted_claim, seen.claim))
-        if manifest is not None and present is None
-    )
+        return msgspec.structs.replace(_running(job, members, now, stale), shared=shared)
     new = tuple(pods.pod(job, job.status.attempt, worker) for worker in members.missing)
     obstacle_of_pods = waiting(members)
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)
     reason, text = obstacle_of_pods.reason, obstacle_of_pods.message
     return _coming_up(job, members, now, reason, text, deletions=stale, shared=shared, pods=new)
+
+
+def _shared(job: TrainingJob, seen: Seen, members: Gang) -> tuple[dict[str, object], ...]:
+    """Return the claim and the Service that are missing.
+
+    The Service waits for worker 0's address: without one to publish, the endpoint controllers write twice as often.
+    """
+    wanted = (
+        (volumes.claim(job), seen.claim),
+        (service.service(job) if members.has_meeting_point else None, seen.service),
+    )
+    return tuple(manifest for manifest, present in wanted if manifest is not None and present is None)
 
 
 def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:

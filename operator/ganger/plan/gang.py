@@ -49,6 +49,11 @@ class Gang(Struct, frozen=True, kw_only=True):
     newer: tuple[Pod, ...]
 
     @property
+    def has_meeting_point(self) -> bool:
+        """Whether worker 0, where the others meet it, has an address."""
+        return 0 in self.present and bool(self.present[0].status.pod_ip)
+
+    @property
     def missing(self) -> tuple[int, ...]:
         """Workers without a pod."""
         return tuple(worker for worker in range(self.num_workers) if worker not in self.present)

@@ -1,7 +1,8 @@
 """The headless Service that gives the gang a stable meeting point.
 
 It selects worker 0 alone: the others need no name, since torchrun's store lives with worker 0. Selecting every worker
-makes the cluster's endpoint controllers write again and again while a gang comes up.
+makes the cluster's endpoint controllers write again and again while a gang comes up. `decide` creates it as soon as
+worker 0 has an address; workers that ask for the name before that ask again.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """How lists and watch lines become objects: typed where they fit the type, `Undecodable` where they do not."""
 
 import sys
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -14,6 +15,10 @@ from ganger.runtime.ports import KubernetesObject
 
 T = TypeVar("T", bound=KubernetesObject)
 INTERNED_CHARS_MAX = 64  # longer strings are messages, and hardly ever repeat
+
+
+_shared_fields: dict[type[Struct], tuple[str, ...]] = {}
+_PLAIN = (bool, int, float, datetime | None, int | None)
 
 
 class Torn(Exception):  # noqa: N818 - a state of a stream
@@ -113,9 +118,19 @@ def version_of(text: str) -> int:
     return int(text)
 
 
+def _worth_a_look(kind: type[Struct]) -> tuple[str, ...]:
+    """Return the fields that may hold strings worth sharing: no numbers, no times, nothing that is unique by nature."""
+    found = _shared_fields.get(kind)
+    if found is None:
+        hints = get_type_hints(kind)
+        fields = (name for name in kind.__struct_fields__ if hints[name] not in _PLAIN)
+        found = _shared_fields[kind] = tuple(name for name in fields if name != "resource_version")
+    return found
+
+
 def _intern(value: Any) -> None:
     """Let equal short strings of many objects share one copy: namespaces, phases, condition types, label values."""
-    for name in value.__struct_fields__:
+    for name in _worth_a_look(type(value)):
         part = getattr(value, name)
         if type(part) is str:
             if len(part) <= INTERNED_CHARS_MAX:

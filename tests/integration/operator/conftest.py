@@ -113,7 +113,8 @@ class World:
         """The kubelet's word: the pods run."""
         for name in names:
             state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-            self._say(name, {"phase": "Running", "containerStatuses": [self._container(state)]})
+            address = {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}
+            self._say(name, {"phase": "Running", "containerStatuses": [self._container(state)]} | address)
 
     def end(self, name: str, exit_code: int, message: str = "", reason: str = "") -> None:
         """The kubelet's word: the pod ended."""

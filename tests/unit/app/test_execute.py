@@ -131,6 +131,22 @@ async def test_a_status_that_is_news_no_more_is_not_written_later(harness):
     assert [] == harness.writes
 
 
+async def test_in_a_burst_of_jobs_a_status_waits_longer_for_company(harness):
+    others = [replace(JOB, metadata=replace(JOB.metadata, name=f"job-{n}")) for n in range(200)]
+    waits = Decision(status=NEWS, status_delay_seconds=2.0)
+    await harness.execute(status=NEWS, status_delay_seconds=2.0)
+    for other in others:
+        await harness.executor.execute(other, waits, JobMemory())
+    harness.now += 9.0
+    await harness.execute(status=NEWS, status_delay_seconds=2.0)
+    assert [] == harness.writes
+    for other in others:
+        harness.executor.forget(other.key)
+    await harness.execute(status=NEWS, status_delay_seconds=2.0)
+
+    assert ["apply status"] == harness.writes
+
+
 async def test_a_written_status_starts_the_next_delay_anew(harness):
     await harness.execute(status=NEWS, status_delay_seconds=2.0)
     await harness.execute(status=NEWS)

@@ -59,10 +59,9 @@ def world():
     return World()
 
 
-async def test_a_new_job_gets_its_service_and_its_pods(world):
+async def test_a_new_job_gets_its_pods(world):
     await world.sync(job())
 
-    assert ["Service"] == [manifest["kind"] for manifest in world.decision.shared]
     assert ["digits-0-0", "digits-0-1"] == [manifest["metadata"]["name"] for manifest in world.decision.pods]
 
 

@@ -4,10 +4,13 @@ import msgspec
 import pytest
 
 from builders import at, job, pod, running_gang, with_spec, with_status
-from ganger.api.observed import Claim, Metadata, Service
+from ganger.api.observed import Claim, Metadata, OwnerReference, Service
 from ganger.plan.decide import decide
 from ganger.plan.seen import Refusal, Seen
 
+SERVICE = Service(
+    metadata=Metadata(name="digits-gang", owner_references=(OwnerReference(uid="uid-1", controller=True),))
+)
 CHECKPOINT = {"volume": {"size": "1Gi"}, "everySteps": 10}
 
 
@@ -20,11 +23,26 @@ def names_of(manifests):
     return [manifest["metadata"]["name"] for manifest in manifests]
 
 
-def test_new_job_gets_its_service_its_volume_and_all_its_pods_in_one_pass():
+def test_new_job_gets_its_volume_and_all_its_pods_in_one_pass():
     decision = decide(job(checkpoint=CHECKPOINT), Seen(), at(0))
 
-    assert ["digits-gang", "digits-checkpoints"] == names_of(decision.shared)
+    assert ["digits-checkpoints"] == names_of(decision.shared)
     assert ["digits-0-0", "digits-0-1"] == names_of(decision.pods)
+
+
+def test_service_comes_with_the_address_of_worker_0_and_not_before():
+    a_job = job()
+    pending, placed = pod(a_job, 0, phase="Pending"), pod(a_job, 0)
+
+    assert () == decide(a_job, Seen(pods=(pending, pod(a_job, 1))), at(1)).shared
+    assert ["digits-gang"] == names_of(decide(a_job, Seen(pods=(placed,)), at(1)).shared)
+
+
+def test_service_that_somebody_deleted_comes_back_while_the_gang_runs():
+    a_job = job()
+
+    assert ["digits-gang"] == names_of(decide(running(a_job), Seen(pods=running_gang(a_job)), at(9)).shared)
+    assert () == decide(running(a_job), Seen(pods=running_gang(a_job), service=SERVICE), at(9)).shared
 
 
 def test_first_attempt_needs_no_status_write_before_its_pods():
@@ -54,13 +72,13 @@ def test_complete_gang_is_running_at_once():
 def test_running_job_costs_nothing():
     a_job = running(job())
 
-    assert decide(a_job, Seen(pods=running_gang(a_job)), at(1000)).empty
+    assert decide(a_job, Seen(pods=running_gang(a_job), service=SERVICE), at(1000)).empty
 
 
 def test_worker_that_ends_well_before_the_others_writes_nothing():
     a_job = running(job())
 
-    assert decide(a_job, Seen(pods=(pod(a_job, 0, exit_code=0), pod(a_job, 1))), at(50)).empty
+    assert decide(a_job, Seen(pods=(pod(a_job, 0, exit_code=0), pod(a_job, 1)), service=SERVICE), at(50)).empty
 
 
 def test_all_workers_done_completes_the_job_with_what_worker_0_said():
@@ -261,7 +279,7 @@ def test_start_deadline_fails_a_gang_that_does_not_come_up_and_says_what_it_wait
 def test_start_deadline_does_not_touch_a_gang_that_runs():
     a_job = running(job(startDeadlineSeconds=30))
 
-    assert decide(a_job, Seen(pods=running_gang(a_job)), at(1000)).empty
+    assert decide(a_job, Seen(pods=running_gang(a_job), service=SERVICE), at(1000)).empty
 
 
 def test_image_name_that_can_never_be_pulled_fails_at_once():
@@ -296,7 +314,7 @@ def test_retained_claim_of_the_same_name_is_gone_on_from():
     )
     decision = decide(job(checkpoint=CHECKPOINT), Seen(claim=kept), at(0))
 
-    assert ["digits-gang"] == names_of(decision.shared)
+    assert [] == names_of(decision.shared)
     assert 2 == len(decision.pods)
 
 
