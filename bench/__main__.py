@@ -47,7 +47,7 @@ def main() -> int:
         }
         TARGET.parent.mkdir(exist_ok=True)
         TARGET.write_text(json.dumps(found, indent=2) + "\n")
-        print(json.dumps({k: v for k, v in result.items() if k not in ("runs", "floor")}, indent=2), flush=True)
+        print(json.dumps({k: v for k, v in result.items() if len(str(v)) < 400}, indent=2), flush=True)
     print(f"wrote {TARGET.relative_to(ROOT)}")
     return 0
 

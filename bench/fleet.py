@@ -26,7 +26,7 @@ from ganger_dev.control_plane import start_control_plane
 
 JOBS, WORKERS, NODES, GPUS = 200, 8, 200, 8
 IN_FLIGHT = 64
-ROUNDS = 3
+ROUNDS = 5
 SETTLE_SECONDS = 6.0  # status writes that wait for company, and the audit log
 IDLE_SECONDS = 20.0
 GOALS = "writesPerJobToRunning <= 11, throughputRatio >= 0.8, rssPeakMiB < 80, idleWrites 0"

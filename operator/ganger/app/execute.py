@@ -22,8 +22,8 @@ from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
 from ganger.runtime.limiter import Limiter
 
-# A burst of jobs is served first and described later: from 2 s for one job to 10 s from 65 jobs on.
-BURST_JOBS = 16
+# A burst of jobs is served first and described later: from 2 s for one job to 10 s from 33 jobs on.
+BURST_JOBS = 8
 BURST_FACTOR_MAX = 5.0
 _RESOURCES = {"Service": SERVICES, "PersistentVolumeClaim": CLAIMS, "Pod": PODS}
 

@@ -3,6 +3,8 @@
 One object of this class is handed to the runtime, which knows only the method names (`runtime.ports.Metrics`).
 """
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from ganger import __version__
@@ -83,14 +85,24 @@ class OperatorMetrics:
             "ganger_operator_api_request_seconds", "Time of one request.", ["verb"], buckets=QUICK, registry=r
         )
 
+        # Looking a child up by its labels locks and hashes each time; a watch event does it twice.
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def _of(self, metric: Any, *labels: str) -> Any:
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def requested(self, verb: str, resource: str, result: str, seconds: float) -> None:
         """Count a request to the API server; for `kube.http`."""
-        self._requests.labels(verb, resource, result).inc()
-        self._request_seconds.labels(verb).observe(seconds)
+        self._of(self._requests, verb, resource, result).inc()
+        self._of(self._request_seconds, verb).observe(seconds)
 
     def queue_depth(self, depth: int) -> None:
         """Take how many keys wait."""
@@ -106,36 +118,36 @@ class OperatorMetrics:
 
     def reconciled(self, result: str, seconds: float) -> None:
         """Count a pass."""
-        self._reconciles.labels(result).inc()
+        self._of(self._reconciles, result).inc()
         self._reconcile_seconds.observe(seconds)
 
     def listed(self, resource: str, seconds: float) -> None:
         """Count a full list."""
-        self._lists.labels(resource).inc()
-        self._list_seconds.labels(resource).observe(seconds)
+        self._of(self._lists, resource).inc()
+        self._of(self._list_seconds, resource).observe(seconds)
 
     def watch_event(self, resource: str, kind: str) -> None:
         """Count a watch event."""
-        self._watch_events.labels(resource, kind).inc()
+        self._of(self._watch_events, resource, kind).inc()
 
     def watch_ended(self, resource: str, reason: str) -> None:
         """Count the end of a watch."""
-        self._watch_ends.labels(resource, reason).inc()
+        self._of(self._watch_ends, resource, reason).inc()
         if reason == "stalled":
-            self._watch_stalls.labels(resource).inc()
+            self._of(self._watch_stalls, resource).inc()
 
     def regressed(self, resource: str) -> None:
         """Count a resourceVersion that went back."""
-        self._regressions.labels(resource).inc()
+        self._of(self._regressions, resource).inc()
 
     def cached(self, resource: str, objects: int, undecodable: int) -> None:
         """Take how many objects a cache holds, and how many of them cannot be read."""
-        self._objects.labels(resource).set(objects)
-        self._undecodable.labels(resource).set(undecodable)
+        self._of(self._objects, resource).set(objects)
+        self._of(self._undecodable, resource).set(undecodable)
 
     def stale(self, resource: str) -> None:
         """Count a cache that did not show our write in time."""
-        self._stale.labels(resource).inc()
+        self._of(self._stale, resource).inc()
 
     def leading(self, is_leader: bool) -> None:
         """Take whether this process leads."""
@@ -143,7 +155,7 @@ class OperatorMetrics:
 
     def lease_renewed(self, result: str, seconds: float) -> None:
         """Count an attempt to take or renew the lease."""
-        self._renewals.labels(result).inc()
+        self._of(self._renewals, result).inc()
         self._renew_seconds.observe(seconds)
 
     def writes_in_flight(self, writes: int) -> None:
@@ -156,4 +168,4 @@ class OperatorMetrics:
 
     def event(self, result: str) -> None:
         """Count an event for people."""
-        self._events.labels(result).inc()
+        self._of(self._events, result).inc()
