@@ -47,7 +47,7 @@ $(VENV)/.complete: | $(LOCKS)
 
 .PHONY: unit
 unit: setup ## unit, property and golden tests: no cluster, under 30 s
-	@$(PYTEST) $(FAST) -q
+	@$(PYTEST) $(FAST) -q -n 3 --dist worksteal  # three on two cores: half of the time is waiting for clocks
 
 .PHONY: itest
 itest: setup ## integration tests on a real API server
