@@ -6,6 +6,7 @@ audit log by user: `ganger` is the operator, `bench` creates what a person would
 """
 
 import asyncio
+import contextlib
 import os
 import statistics
 import tempfile
@@ -145,9 +146,13 @@ async def _gone(plane, cluster, namespace):
     api = plane.api
     options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"}
     for path in (TRAINING_JOBS.path(namespace), PODS.path(namespace)):
-        await asyncio.to_thread(api.request, "DELETE", path, options)
+        # Longer than one request may take where the machine is slow: asked again, it goes on with what is left.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.to_thread(api.request, "DELETE", path, options)
     while _LIST_COUNT.decode(await cluster.list(PODS, namespace, limit=1)).items:  # noqa: ASYNC110 - not measured
         await asyncio.sleep(0.2)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.to_thread(api.request, "DELETE", PODS.path(namespace), options)
 
 
 class _Page(Struct, frozen=True):
