@@ -149,7 +149,7 @@ async def _gone(plane, cluster, namespace):
         # Longer than one request may take where the machine is slow: asked again, it goes on with what is left.
         with contextlib.suppress(TimeoutError):
             await asyncio.to_thread(api.request, "DELETE", path, options)
-    while _LIST_COUNT.decode(await cluster.list(PODS, namespace, limit=1)).items:  # noqa: ASYNC110 - not measured
+    while _LIST_COUNT.decode(await cluster.list(PODS, namespace, limit=1)).items:
         await asyncio.sleep(0.2)
         with contextlib.suppress(TimeoutError):
             await asyncio.to_thread(api.request, "DELETE", PODS.path(namespace), options)
