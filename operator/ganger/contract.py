@@ -46,6 +46,13 @@ ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or infinite loss does:
 ENV_METRICS_PORT: Final = "GANGER_METRICS_PORT"
 ENV_TERMINATION_LOG: Final = "GANGER_TERMINATION_LOG"  # file that takes the structured last word
 ENV_GRACE_SECONDS: Final = "GANGER_GRACE_SECONDS"  # between SIGTERM and SIGKILL
+ENV_CONTROL_URL: Final = "GANGER_CONTROL_URL"  # https://host:port/v1/jobs/<uid>; absent: nobody listens
+ENV_CONTROL_TOKEN: Final = "GANGER_CONTROL_TOKEN"  # noqa: S105 - a file of the pod's token; the kubelet renews it
+ENV_CONTROL_CA: Final = "GANGER_CONTROL_CA"  # file of the certificate authority that the operator's certificate is of
+# What Hugging Face's KubeflowCallback looks for: URL, and the paths of certificate authority and token.
+ENV_HF_URL: Final = "KUBEFLOW_TRAINER_SERVER_URL"
+ENV_HF_CA: Final = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
+ENV_HF_TOKEN: Final = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105
 ENV_PREFIXES_RESERVED: Final = ("GANGER_", "PET_", "TORCHELASTIC_")
 ENV_NAMES_RESERVED: Final = (
     "RANK",
@@ -78,6 +85,34 @@ TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
 GRACE_SECONDS: Final = 60  # terminationGracePeriodSeconds of a worker
 RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
 
+CONTROL_MOUNT: Final = "/var/run/ganger"  # token and ca.crt, projected by the kubelet
+
+# --- the control channel (docs/adr/0007-control-channel.md) ---
+CONTROL_PORT: Final = 9443
+CONTROL_TOKEN_SECONDS: Final = 3600  # the kubelet renews at 80 %; Hugging Face's callback keeps one for 300 s more
+ANNOTATION_CONTROL_CA: Final = "ganger.dev/control-ca"  # of a pod, so that the kubelet can project it as a file
+# Of a TrainingJob: an RFC 3339 time. Workers that were created before it do what it asks, once.
+ANNOTATION_CHECKPOINT: Final = "ganger.dev/checkpoint-requested-at"
+ANNOTATION_STACKS: Final = "ganger.dev/stacks-requested-at"
+REPORT_BYTES_MAX: Final = 16384
+REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to each may ask for more
+# POST <url>/report with `Authorization: Bearer <token>` and one JSON object. Required:
+#   attempt, worker  ints          sequence  int that grows with every report of this supervisor
+#   phase            one of REPORT_PHASES: what the worker does now
+# Optional: what the termination message has under the same names: step, totalSteps, epoch, loss, metrics, checkpoint,
+#   resumedFromStep; and
+#   samplesPerSecond   float, of all workers together       learningRate  float
+#   seconds            object: seconds of this attempt by REPORT_CAUSES, on this worker's clock since its process began
+#   checkpointFailures int, saves of this attempt that the volume refused
+#   done               list of ids of directives that were carried out or begun
+# Answer, 200 and one JSON object:
+#   nextReportSeconds  float, when to report again         directives  list of {id, kind}, kind one of DIRECTIVES
+# 401, 403 and 404: this token, attempt or job is not (any more) welcome. 429 and 5xx: later. None of them stops a step.
+# POST <url>/progress takes the body of Hugging Face's KubeflowCallback and answers 200 {}.
+REPORT_PHASES: Final = ("Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping")
+REPORT_CAUSES: Final = ("starting", "restoring", "productive", "checkpointing")
+DIRECTIVES: Final = ("Checkpoint", "DumpStacks")
+
 
 class ExitCode(IntEnum):
     """How a worker ended. The supervisor exits with one of these; the operator acts on nothing else.
@@ -106,6 +141,7 @@ NOT_COUNTED: Final = frozenset({ExitCode.PREEMPTED, ExitCode.FENCED})
 #   message      one sentence for people, at most 1,000 characters
 #   rank         global rank of the first failing process        exitCode   of that process
 #   traceback    the last lines, cut to fit
+#   lastLines    list of text: what the pod's standard error said last, where there is no traceback
 #   step, totalSteps, epoch   ints          loss   float       metrics   object of name: number
 #   checkpoint   {step, bytes, kept, verified, savedAt}   the newest committed one
 #   resumedFromStep  int or absent

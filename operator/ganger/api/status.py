@@ -41,6 +41,10 @@ class Progress(Said, frozen=True, kw_only=True):
     metrics: Annotated[tuple[NamedNumber, ...], Meta(description="Metrics of the task.", max_length=100)] = ()
     samples_per_second: Annotated[float, Meta(description="Samples a second over all workers.")] | None = None
     eta_time: Annotated[datetime, Meta(description="When the last step is expected.")] | None = None
+    eta_earliest_time: (
+        Annotated[datetime, Meta(description="Early end of the interval that holds 80% of ends.")] | None
+    ) = None
+    eta_latest_time: Annotated[datetime, Meta(description="Late end of that interval.")] | None = None
     updated_time: Annotated[datetime, Meta(description="When this was reported.")] | None = None
 
 
@@ -69,6 +73,10 @@ class Failure(Said, frozen=True, kw_only=True):
     exit_code: Annotated[int, Meta(description="Its exit code.")] | None = None
     message: Annotated[str, Meta(description="What it said.", max_length=1024)] = ""
     time: Annotated[datetime, Meta(description="When it failed.")] | None = None
+    last_lines: Annotated[
+        tuple[Annotated[str, Meta(max_length=512)], ...],
+        Meta(description="Last lines of its traceback or of its standard error.", max_length=10),
+    ] = ()
 
 
 class Restarts(Said, frozen=True, kw_only=True):
@@ -86,7 +94,8 @@ class GoodputSeconds(Said, frozen=True, kw_only=True):
 
     queued: Annotated[float, Meta(description="Waiting for admission or a quota.", ge=0)] = 0.0
     scheduling: Annotated[float, Meta(description="Waiting for nodes.", ge=0)] = 0.0
-    starting: Annotated[float, Meta(description="Pulling images and starting processes.", ge=0)] = 0.0
+    image: Annotated[float, Meta(description="Pulling images and mounting volumes.", ge=0)] = 0.0
+    starting: Annotated[float, Meta(description="Starting processes and meeting the gang.", ge=0)] = 0.0
     restoring: Annotated[float, Meta(description="Loading a checkpoint.", ge=0)] = 0.0
     productive: Annotated[float, Meta(description="Training steps that count.", ge=0)] = 0.0
     checkpointing: Annotated[float, Meta(description="Steps held up by saving.", ge=0)] = 0.0
@@ -96,10 +105,12 @@ class GoodputSeconds(Said, frozen=True, kw_only=True):
 
 
 class Goodput(Said, frozen=True, kw_only=True):
-    """The share of the time that moved the training forward."""
+    """Where the time of the job went. The parts sum to the time from its creation to `accountedTime`."""
 
     ratio: Annotated[float, Meta(description="Productive time over all time.", ge=0, le=1)] | None = None
     seconds: Annotated[GoodputSeconds, Meta(description="Its parts.")] | None = None
+    lost_steps: Annotated[int, Meta(description="Steps that were done and lost to failures.", ge=0)] = 0
+    accounted_time: Annotated[datetime, Meta(description="Up to when the time is accounted for.")] | None = None
 
 
 class LiveValue(Said, frozen=True, kw_only=True):

@@ -1,0 +1,61 @@
+"""What a worker says while it trains: the body of a report, as `contract` describes it.
+
+It comes from a pod and is not trusted: bounds are part of the type, and what does not decode is refused as a whole.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ganger.plan.report import ReportedCheckpoint
+
+Phase = Literal["Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping"]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, Meta(ge=0, le=1e10)]
+
+
+class AttemptSeconds(Struct, frozen=True, kw_only=True):
+    """Seconds of one attempt on one worker's clock, since its process began; they only grow."""
+
+    starting: Seconds = 0.0
+    restoring: Seconds = 0.0
+    productive: Seconds = 0.0
+    checkpointing: Seconds = 0.0
+
+
+class LiveReport(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One report of one worker. A script that says nothing of its training reports a phase alone."""
+
+    attempt: Count
+    worker: Count
+    sequence: Count
+    phase: Phase
+    step: Count | None = None
+    total_steps: Count | None = None
+    epoch: Count | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    samples_per_second: Annotated[float, Meta(ge=0)] | None = None
+    metrics: Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], float], Meta(max_length=100)] = {}
+    checkpoint: ReportedCheckpoint | None = None
+    resumed_from_step: Count | None = None
+    seconds: AttemptSeconds | None = None
+    checkpoint_failures: Count = 0
+    done: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """The newest report that speaks for a gang, and when it came by the operator's clock."""
+
+    report: LiveReport
+    at: datetime
+
+
+_DECODER = msgspec.json.Decoder(LiveReport)
+
+
+def decode(body: bytes) -> LiveReport:
+    """Return the report in a body. Raises msgspec.DecodeError that says what is wrong and where."""
+    return _DECODER.decode(body)
