@@ -1,0 +1,23 @@
+"""The Grafana boards of the chart, written in Python and generated as JSON by `make generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ganger_dev.dashboards import fleet
+from ganger_dev.dashboards.board import Board
+
+BOARDS: Final[dict[str, Callable[[], Board]]] = {
+    "ganger-fleet": fleet.board,
+}
+FOLDER: Final = "charts/ganger/dashboards"
+
+
+def outputs() -> dict[str, Callable[[], str]]:
+    """Return each file of the chart that holds a board, with what makes its text."""
+    return {f"{FOLDER}/{uid}.json": _text_of(make) for uid, make in BOARDS.items()}
+
+
+def _text_of(make: Callable[[], Board]) -> Callable[[], str]:
+    return lambda: make().text()
