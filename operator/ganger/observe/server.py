@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 log = logging.getLogger(__name__)
+GUARD_RETRY_SECONDS = 5
 _ONCE = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -29,11 +30,12 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
-    """What it gets."""
+    """What it gets. retry_after_seconds: when to ask again, for 429 and 503; None says nothing of it."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
+    retry_after_seconds: int | None = None
 
 
 Route = Callable[[Request], Awaitable[Response]]
@@ -57,10 +59,15 @@ class _Refused(Exception):  # noqa: N818 - what the client is told
 
 
 class Server:
-    """Serves some paths on one port."""
+    """Serves some paths on one port.
+
+    A route whose key ends with "/" takes every path below it. An exact key goes first, then the longest such key. Paths
+    are compared as they were sent: nothing is decoded and no ".." is followed.
+    """
 
     def __init__(self, routes: Mapping[str, Route], *, limits: Limits | None = None) -> None:
         self._routes = dict(routes)
+        self._below = sorted((path for path in routes if path.endswith("/")), key=len, reverse=True)
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +182,7 @@ class Server:
         return await reader.readexactly(int(length))
 
     async def _respond(self, request: Request) -> Response:
-        route = self._routes.get(request.path)
+        route = self._route(request.path)
         if route is None:
             return Response(status=HTTPStatus.NOT_FOUND)
         try:
@@ -184,16 +191,25 @@ class Server:
             log.exception("answering %s failed", request.path)
             return Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
+    def _route(self, path: str) -> Route | None:
+        if route := self._routes.get(path):
+            return route
+        return next((self._routes[start] for start in self._below if path.startswith(start)), None)
+
     async def _answer(
         self, writer: asyncio.StreamWriter, response: Response, *, stays: bool, head: bool = False
     ) -> None:
-        lines = (
+        lines = [
             f"HTTP/1.1 {int(response.status)} {HTTPStatus(response.status).phrase}",
             f"Content-Type: {response.content_type}",
             f"Content-Length: {len(response.body)}",
             "X-Content-Type-Options: nosniff",
             f"Connection: {'keep-alive' if stays else 'close'}",
-        )
+        ]
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            lines.append("WWW-Authenticate: Bearer")  # RFC 9110, 11.6.1: a 401 names the scheme
+        if response.retry_after_seconds is not None:
+            lines.append(f"Retry-After: {response.retry_after_seconds}")
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else response.body))
         async with asyncio.timeout(self._limits.answer_seconds):
             await writer.drain()
@@ -219,5 +235,29 @@ def exposition(*parts: Callable[[], bytes]) -> Route:
     async def answer(_: Request) -> Response:
         body = b"".join(part() for part in parts)
         return Response(body=body, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return answer
+
+
+def guarded(route: Route, allows: Callable[[str], Awaitable[bool | None]]) -> Route:
+    """Return a route that answers only who sends `Authorization: Bearer <token>` with a token that `allows` likes.
+
+    allows: True lets in; False for a token whose owner may not, answered by 403; None for a token that nobody has,
+    answered by 401 as no token is. When it raises, nobody is let in and the answer is 503.
+    """
+
+    async def answer(request: Request) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            return Response(status=HTTPStatus.UNAUTHORIZED)
+        try:
+            allowed = await allows(token)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the asking, it is not the client's doing
+            log.warning("cannot tell who may read %s: %s", request.path, error)
+            return Response(status=HTTPStatus.SERVICE_UNAVAILABLE, retry_after_seconds=GUARD_RETRY_SECONDS)
+        if allowed is None:
+            return Response(status=HTTPStatus.UNAUTHORIZED)
+        return await route(request) if allowed else Response(status=HTTPStatus.FORBIDDEN)
 
     return answer
