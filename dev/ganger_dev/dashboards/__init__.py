@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ganger_dev.dashboards import fleet
+from ganger_dev.dashboards import fleet, gpu, job, operator
 from ganger_dev.dashboards.board import Board
 
 BOARDS: Final[dict[str, Callable[[], Board]]] = {
     "ganger-fleet": fleet.board,
+    "ganger-job": job.board,
+    "ganger-operator": operator.board,
+    "ganger-gpu": gpu.board,
 }
 FOLDER: Final = "charts/ganger/dashboards"
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge as bars
-from grafana_foundation_sdk.builders import common, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, prometheus, stat, table, text, timeseries
 from grafana_foundation_sdk.builders import dashboard as parts
 from grafana_foundation_sdk.models import common as shape
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import prometheus as prometheus_model
+from grafana_foundation_sdk.models import text as text_model
 
 DATASOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # One colour for each cause of the ledger, on every board.
@@ -73,10 +74,9 @@ def lines(
     colours: Mapping[str, str] | None = None,
     low: float | None = None,
     high: float | None = None,
-    points: bool = False,
-    bands: Mapping[str, str] | None = None,
+    dashed: Sequence[str] = (),
 ) -> timeseries.Panel:
-    """Return values over time. `colours` and `bands` go by legend: a band fills the space from a line to another."""
+    """Return values over time. `colours` go by legend; `dashed` are /patterns/ of the legends of dashed lines."""
     panel = _common(timeseries.Panel(), title, description, unit, width, 8)
     for index, ask in enumerate(asked):
         panel.with_target(_query(ask, index).range())
@@ -89,7 +89,7 @@ def lines(
         .calcs([])
     )
     panel.line_width(1).fill_opacity(30 if stacked else 5)
-    panel.show_points(shape.VisibilityMode.ALWAYS if points else shape.VisibilityMode.NEVER)
+    panel.show_points(shape.VisibilityMode.AUTO)
     if stacked:
         panel.stacking(common.StackingConfig().mode(shape.StackingMode.NORMAL).group("A"))
     if low is not None:
@@ -98,8 +98,9 @@ def lines(
         panel.max(high)
     for name, colour in (colours or {}).items():
         panel.override_by_name(name, [_fixed(colour)])
-    for name, lower in (bands or {}).items():
-        panel.override_by_name(name, [model.DynamicConfigValue(id_val="custom.fillBelowTo", value=lower)])
+    for pattern in dashed:
+        style = model.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 8]})
+        panel.override_by_regexp(pattern, [style])
     return panel
 
 
@@ -113,8 +114,9 @@ def number(
     decimals: int | None = None,
     named: bool = False,
     colours: Mapping[str, str] | None = None,
+    otherwise: str = "",
 ) -> stat.Panel:
-    """Return the newest values, large; with `named` their legends are shown instead."""
+    """Return the newest values, large; with `named` their legends are shown instead, and `otherwise` without any."""
     panel = _common(stat.Panel(), title, description, unit, width, 4)
     for index, ask in enumerate(asked):
         panel.with_target(_query(ask, index).instant())
@@ -124,6 +126,8 @@ def number(
     panel.thresholds(_thresholds(steps))
     if decimals is not None:
         panel.decimals(decimals)
+    if otherwise:
+        panel.no_value(otherwise)
     for name, colour in (colours or {}).items():
         panel.override_by_name(name, [_fixed(colour)])
     return panel
@@ -160,13 +164,15 @@ def rows(
     *columns: Column,
     links: Mapping[str, tuple[str, str]] | None = None,
     hidden: Sequence[str] = (),
+    left_out: Sequence[str] = (),
     width: int = 24,
     height: int = 12,
 ) -> table.Panel:
     """Return a table with one row for each set of the labels `keys` (label: title) and one column for each query.
 
     `links` are label: (title, address). The labels keep their names as fields, so that an address can speak of
-    `${__data.fields.<label>}`; only what is shown is a title. `hidden` are titles of columns that serve as keys alone.
+    `${__data.fields.<label>}`; only what is shown is a title. `hidden` (titles of columns) and `left_out` (labels) put
+    rows together and are not shown.
     """
     panel = _common(table.Panel(), title, description, "none", width, height)
     for index, column in enumerate(columns):
@@ -180,6 +186,7 @@ def rows(
             id_val="organize",
             options={
                 "excludeByName": {"Time": True}
+                | dict.fromkeys(left_out, True)
                 | {value: True for value, column in zip(values, columns, strict=True) if column.title in hidden},
                 "indexByName": {name: index for index, name in enumerate([*keys, *values])},
                 "renameByName": {value: column.title for value, column in zip(values, columns, strict=True)},
@@ -196,6 +203,12 @@ def rows(
     panel.thresholds(_thresholds([(None, "text")]))
     panel.show_header(True).filterable(True).cell_height(shape.TableCellHeight.SM)
     return panel
+
+
+def note(title: str, description: str, content: str, *, width: int = 24, height: int = 5) -> text.Panel:
+    """Return a text in Markdown."""
+    panel = text.Panel().title(title).description(description).span(width).height(height)
+    return panel.mode(text_model.TextMode.MARKDOWN).content(content)
 
 
 def _common(panel: _Panel, title: str, description: str, unit: str, width: int, height: int) -> _Panel:

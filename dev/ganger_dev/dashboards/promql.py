@@ -13,14 +13,15 @@ JOB: Final = "namespace, training_job"
 ALIVE: Final = "Pending|Starting|Running|Restarting"
 
 
-def job(metric: str, by: str = "", matchers: str = "", **equal: str) -> str:
+def job(metric: str, by: str = "", matchers: str = "", ago: str = "", **equal: str) -> str:
     """Return one series for each chosen job (and each value of the labels `by`) of a `ganger_job_*` gauge.
 
     `matchers` and labels that must be `equal` to a value choose further. `max by` makes one of the two series that
     exist for a scrape or two while the lead passes to another operator.
     """
     chosen = [f'{label}="{value}"' for label, value in equal.items()]
-    return f"max by ({_and(JOB, by)}) ({metric}{{{_and(OF_JOB, matchers, *chosen)}}})"
+    offset = f" offset {ago}" if ago else ""
+    return f"max by ({_and(JOB, by)}) ({metric}{{{_and(OF_JOB, matchers, *chosen)}}}{offset})"
 
 
 def in_phase(phases: str) -> str:

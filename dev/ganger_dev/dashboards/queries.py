@@ -17,7 +17,7 @@ EVERYTHING: Final[Mapping[str, str]] = {
     "__interval": "15s",
     "__range": "1h",
 }
-_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
+_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|([A-Za-z_]\w*))")  # $1 is a group of label_replace
 _LABEL_VALUES: Final = re.compile(r"label_values\((?:(.+),\s*)?(\w+)\)", re.DOTALL)
 
 
