@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ganger_dev import binaries, cluster, control_plane, demo, generate, images
+from ganger_dev import binaries, cluster, control_plane, debian, demo, generate, images
 from ganger_dev.errors import DevError
 
 _NAME = click.option("--name", default=cluster.DEFAULT, show_default=True, help="Which embedded cluster.")
@@ -99,6 +99,11 @@ def build_images(torch: str, file: Path | None, operator_file: Path | None, name
 @_NAME
 def prepare(with_images: bool, name: str) -> None:
     """Make everything that tests and benches start from: programs, and unless told otherwise images and a cluster."""
+    for package in debian.PROGRAMS:
+        try:
+            debian.ensure(package)
+        except DevError as error:  # a few tests are skipped without it, and say so
+            click.echo(f"warning: {error}", err=True)
     binaries.ensure()
     if with_images:
         for image in (images.operator(), images.pytorch()):
