@@ -16,6 +16,13 @@ from ganger_trainer.failures import UserError
 Positive = Annotated[int, Meta(ge=1)]
 
 
+class MlflowConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Where MLflow keeps the job's run. The experiment is made if it is not there; by default it has the job's name."""
+
+    tracking_uri: Annotated[str, Meta(min_length=1)]
+    experiment: Annotated[str, Meta(min_length=1)] | None = None
+
+
 class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """What every task can be told. Names are camelCase in the manifest: `batchSize: 256`.
 
@@ -38,6 +45,9 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     deterministic: bool = False  # refuse kernels that differ from run to run; slower
     threads: Positive | None = None  # per process; default: the CPUs of the pod divided by its processes
     data_workers: Annotated[int, Meta(ge=0)] = 0  # processes that read a map-style data set ahead
+    # Event files: true for a directory beside the checkpoints, or a directory.
+    tensorboard: bool | Annotated[str, Meta(min_length=1)] = False
+    mlflow: MlflowConfig | None = None
 
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -84,10 +94,20 @@ def explain(error: str, kind: type[Struct]) -> str:
         allowed = f", allowed: {', '.join(words)}" if words else ""
         return error.replace("`$.", "`").replace("$.", "") + allowed
     key = error.split(marker, 1)[1].split("`", 1)[0]
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    outer = error.partition(" - at `$.")[2].rstrip("`")  # "" where the key is at the top
+    known = [field.encode_name for field in msgspec.structs.fields(_inside(kind, outer) or kind)]
     near = difflib.get_close_matches(key.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
     hint = f", did you mean {_spelling(near[0], known)!r}?" if near else ""
-    return f"unknown key {key!r}{hint} Known keys: {', '.join(sorted(known))}"
+    where = f" in {outer!r}" if outer else ""
+    return f"unknown key {key!r}{where}{hint} Known keys: {', '.join(sorted(known))}"
+
+
+def _inside(kind: type[Struct], key: str) -> type[Struct] | None:
+    """Return the struct that `key` of `kind` holds, None if it holds none."""
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name == key:
+            return next((t for t in get_args(field.type) if isinstance(t, type) and issubclass(t, Struct)), None)
+    return None
 
 
 def _words(key: str, kind: type[Struct]) -> list[str]:

@@ -62,7 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.split("?")[0] == "/metrics":
-            self._answer(200, type(self).page())
+            try:
+                status, body = 200, type(self).page()
+            except Exception as error:  # noqa: BLE001 - else the scraper would only see a closed connection
+                status, body = 500, f"{type(error).__name__}: {error}\n".encode()
+            self._answer(status, body)
         elif self.path == "/healthz":
             self._answer(200, b"ok\n")
         else:

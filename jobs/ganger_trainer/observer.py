@@ -12,9 +12,11 @@ import torch
 
 from ganger_trainer.failures import UserError
 from ganger_trainer.keeper import finite_loss
+from ganger_trainer.mfu import Work, work
 from ganger_trainer.pace import Pace
 from ganger_trainer.ranks import Ranks
-from ganger_trainer.reports import Progress, Sender
+from ganger_trainer.reports import Progress, Sender, during
+from ganger_trainer.sinks import Sinks
 
 if TYPE_CHECKING:
     from ganger_trainer.loop import Parts
@@ -24,6 +26,7 @@ class Observer:
     """Speaks for one rank; only rank 0 prints and evaluates, the others run on to their next collective.
 
     evaluate_every: steps between evaluations on this rank, 0 for none. metrics: what the newest one returned.
+    sinks: where else rank 0's figures go.
     """
 
     def __init__(self, ranks: Ranks, sender: Sender, task: Any, *, evaluate_every: int) -> None:
@@ -32,14 +35,19 @@ class Observer:
         self._task = task
         self._evaluates = ranks.is_first and hasattr(task, "evaluate")
         self.evaluate_every = evaluate_every if self._evaluates else 0
-        self._evaluated_at = -1
+        self._evaluated_at = self._logged_at = -1
         self.metrics: dict[str, float] = {}
         self.last = Progress(rank=ranks.rank, step=0)
+        self.sinks = Sinks()
+        self._work: Work | None = None  # asked at the first line: by then the model has all its parameters
 
     def log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
         """Report this step, and print it on rank 0. Raises UserError (NonFiniteLoss). Waits for the device."""
         value = finite_loss(loss, parts.step)
+        assert value is not None  # a step was done
         rate = pace.logged()
+        if self._work is None:
+            self._work = work(self._task, parts.model, parts.config, self._ranks)
         measured: dict[str, float] = {}
         if self._ranks.is_first and hasattr(self._task, "metrics"):
             measured = self._in_inference(parts, lambda: self._task.metrics(parts.model, batch))
@@ -60,10 +68,13 @@ class Observer:
             data_wait_seconds=pace.data_wait,
             gpu_bytes=torch.cuda.memory_allocated() if on_gpu else None,
             gpu_bytes_max=torch.cuda.max_memory_allocated() if on_gpu else None,
-            metrics=measured,
+            tokens=None if self._work.tokens is None else pace.samples * self._work.tokens,
+            mfu=self._work.mfu(rate, self._ranks.world_size),
+            metrics=measured | self.metrics,  # what was evaluated is not hidden by the same name of one batch
         )
         self._sender.send(self.last)
         if self._ranks.is_first:
+            self._write(self.last, measured)
             more = "".join(f" {name} {number:.4g}" for name, number in measured.items())
             print(
                 f"step {parts.step}/{parts.total_steps} epoch {self.last.epoch} loss {value:.4f} "
@@ -73,8 +84,14 @@ class Observer:
 
     def evaluate(self, parts: "Parts") -> None:
         """Run the task's evaluation; remember, report and print what it returned."""
-        self.metrics = self._in_inference(parts, lambda: self._task.evaluate(parts.model, parts.config))
+        with during(self._sender, self._ranks.rank, "Evaluating"):
+            self.metrics = self._in_inference(parts, lambda: self._task.evaluate(parts.model, parts.config))
         self._evaluated_at = parts.step
+        self.last = msgspec.structs.replace(
+            self.last, step=parts.step, total_steps=parts.total_steps, metrics=self.last.metrics | self.metrics
+        )
+        self._sender.send(self.last)
+        self.sinks.write(parts.step, _named("evaluation", self.metrics))
         words = " ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
         print(f"evaluation at step {parts.step}: {words}", flush=True)
 
@@ -96,6 +113,8 @@ class Observer:
     def finished(self, parts: "Parts", loss: Any) -> None:
         """Report where the loop ended. Raises UserError (NonFiniteLoss). Waits for the device."""
         value = finite_loss(loss, parts.step)
+        if value is not None and self._logged_at != parts.step:
+            self.sinks.write(parts.step, {"train/loss": value})
         last = msgspec.structs.replace(
             self.last,
             step=parts.step,
@@ -105,6 +124,19 @@ class Observer:
             metrics=self.metrics,
         )
         self._sender.send(last, surely=True)
+
+    def _write(self, line: Progress, measured: dict[str, float]) -> None:
+        """Hand the figures of a log line to the sinks."""
+        self._logged_at = line.step
+        figures = {
+            "loss": line.loss,
+            "learning_rate": line.learning_rate,
+            "gradient_norm": line.gradient_norm,
+            "samples_per_second": line.samples_per_second,
+            "mfu": line.mfu,
+        }
+        known = {name: value for name, value in figures.items() if value is not None}
+        self.sinks.write(line.step, _named("train", known | measured))
 
     def _in_inference(self, parts: "Parts", measure: Any) -> dict[str, float]:
         parts.module.eval()
@@ -125,6 +157,10 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
             f"evaluate() and metrics() return a dict of name to number, not {values!r:.200}: use .item() on tensors",
         ) from None
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _named(group: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in values.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What a user writes: a task. Four methods, three more if wanted; no base class is needed.
+"""What a user writes: a task. Four methods, more if wanted; no base class is needed.
 
 class Digits:
     Config = TrainConfig                                   # or a subclass with fields of its own
@@ -47,6 +47,8 @@ OPTIONAL: Final = {
     "optimizer step",
     "evaluate": "evaluate(model, config) -> dict of name to number; runs on rank 0 in inference mode",
     "metrics": "metrics(model, batch) -> dict of name to number; runs when a line is logged, in inference mode",
+    "tokens_per_sample": "tokens_per_sample(config) -> int; for the series of tokens",
+    "flops_per_sample": "flops_per_sample(model, config) -> float, forward and backward; for the series of MFU",
     "score": "score(metrics) -> number, lower is better; what checkpoint.keep.best compares (default: the loss)",
 }
 

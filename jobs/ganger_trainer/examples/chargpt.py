@@ -77,6 +77,14 @@ class CharGpt:
             losses.append(self.loss(model, (x_BT.to(device), y_BT.to(device))))
         return {"loss": torch.stack(losses).mean().item()}
 
+    def tokens_per_sample(self, config: Any) -> int:
+        """Return the characters that a sample predicts."""
+        return int(config.context)
+
+    def flops_per_sample(self, model: Any, config: Any) -> float:
+        """Return 6 flops for each parameter and token: 2 forward, 4 backward (arXiv 2001.08361, section 2.1)."""
+        return float(6 * sum(p.numel() for p in model.parameters()) * config.context)
+
 
 class Gpt(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Token and position embeddings, `layers` blocks, a head that shares the embedding's weight."""

@@ -45,6 +45,14 @@ def test_unknown_key_that_is_like_no_other_lists_the_known_ones():
     assert "numLayers" in message
 
 
+def test_unknown_key_inside_a_key_is_refused_with_what_may_be_there():
+    message = complaint('{"mlflow": {"trackingUrl": "http://x"}}')
+
+    assert "unknown key 'trackingUrl' in 'mlflow', did you mean 'trackingUri'? Known keys: experiment, trackingUri" in (
+        message
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -58,6 +66,8 @@ def test_unknown_key_that_is_like_no_other_lists_the_known_ones():
         ('{"epochs": 1, "steps": 1}', "set epochs or steps, not both"),
         ('{"batchSize": 8, "microBatch": 9}', "microBatch 9 must not exceed batchSize 8"),
         ('{"logEverySeconds": 0}', "Expected `float` > 0.0 - at `logEverySeconds`"),
+        ('{"tensorboard": 1}', "Expected `bool | str`, got `int` - at `tensorboard`"),
+        ('{"mlflow": {}}', "missing required field `trackingUri` - at `mlflow`"),
         ("[1]", "Expected `object`, got `array`"),
         ("{", "config is not JSON"),
     ],

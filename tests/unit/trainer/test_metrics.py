@@ -8,21 +8,24 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ganger_trainer import metrics
+from ganger.contract import REPORT_CAUSES
 from ganger_trainer.board import Board
 from ganger_trainer.endpoint import CONNECTIONS_MAX, CONTENT_TYPE, Endpoint
+from ganger_trainer.metrics import FAMILIES, Page
+from ganger_trainer.nvml import Reading
 from ganger_trainer.pace import STEP_BUCKETS, Pace
-from ganger_trainer.reports import Progress, Saved
+from ganger_trainer.reports import Progress, Saved, Training
 
 PROGRESS = Progress(
     rank=1, step=40, total_steps=100, epoch=2, loss=0.25, learning_rate=0.001, gradient_norm=1.5, samples=640,
     samples_per_second=320.0, step_seconds=2.0, step_counts=[3] + [0] * 19 + [1], data_wait_seconds=0.5,
-    gpu_bytes=7, gpu_bytes_max=9, metrics={"accuracy": 0.9},
+    gpu_bytes=7, gpu_bytes_max=9, tokens=1280, mfu=0.4, metrics={"accuracy": 0.9},
 )  # fmt: skip
+READING = Reading(utilization=0.5, memory_used=30, memory_total=80, power_watts=350.0, temperature_celsius=61)
 
 
-def families(board, attempt=0):
-    text = metrics.render(metrics.exposition(board, attempt)).decode()
+def families(board, **options):
+    text = Page(board, **({"attempt": 0, "job": "digits"} | options)).render().decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -35,17 +38,106 @@ def value(found, series, **labels):
     )
 
 
-def test_every_documented_series_is_exposed_and_no_other():
+@pytest.fixture
+def everything():
+    """Families of a pod of which all is known."""
     board = Board()
+    board.hear(Training(rank=1, total_steps=100, device="NVIDIA H100 PCIe"))
     board.hear(PROGRESS)
     board.hear(Saved(step=30, seconds=0.5, bytes=99, kept=1))
+    board.posted("ok")
+    return families(board, attempt=2, gpus=lambda: {0: READING})
 
-    documented = set(re.findall(r"\| (ganger_train_\w+)", metrics.__doc__))
+
+def test_every_family_of_the_table_is_exposed_with_its_type_and_labels_and_no_other(everything):
     exposed = {
-        f"{name}_total" if family.type == "counter" else name for name, family in families(board, attempt=2).items()
+        (
+            f"{name}_total" if family.type == "counter" else name,
+            family.type,
+            frozenset(family.samples[0].labels) - {"le", "training_job"},
+            family.documentation,
+        )
+        for name, family in everything.items()
     }
 
-    assert documented == exposed
+    assert {(f.name, f.type, frozenset(f.labels), f.help) for f in FAMILIES} == exposed
+
+
+def test_every_sample_says_whose_it_is(everything):
+    samples = [sample for family in everything.values() for sample in family.samples]
+
+    assert {"digits"} == {sample.labels["training_job"] for sample in samples}
+
+
+def test_names_follow_the_rules_for_units_and_counters():
+    counters = {family.name for family in FAMILIES if family.type == "counter"}
+
+    assert counters == {family.name for family in FAMILIES if family.name.endswith("_total")}
+    assert len(FAMILIES) == len({family.name for family in FAMILIES})
+    assert {"ganger_train_"} == {family.name[: len("ganger_train_")] for family in FAMILIES}
+
+
+def test_the_seconds_are_those_of_the_ledger_and_the_reports_those_that_were_posted():
+    now = [0.0]
+    board = Board(clock=lambda: now[0])
+    now[0] = 5.0
+    board.hear(Training(rank=0, total_steps=100))
+    now[0] = 12.0
+    for result in ("ok", "ok", "failed"):
+        board.posted(result)
+    found = families(board)
+
+    seconds = {s.labels["cause"]: s.value for s in found["ganger_train_seconds"].samples}
+    assert dict.fromkeys(REPORT_CAUSES, 0) | {"starting": 5, "productive": 7} == seconds
+    assert {"ok": 2, "refused": 0, "failed": 1} == {
+        s.labels["result"]: s.value for s in found["ganger_train_reports"].samples
+    }
+
+
+def test_a_gpu_has_the_series_that_it_told_and_no_other():
+    found = families(Board(), gpus=lambda: {1: Reading(power_watts=70.5), 0: READING})
+
+    assert {"0": 350.0, "1": 70.5} == {s.labels["gpu"]: s.value for s in found["ganger_train_gpu_power_watts"].samples}
+    assert ["0"] == [s.labels["gpu"] for s in found["ganger_train_gpu_utilization_ratio"].samples]
+
+
+def test_a_worker_that_writes_no_checkpoints_has_no_age_of_one():
+    assert not [name for name in families(Board(), keeps_checkpoints=False) if "checkpoint" in name]
+
+
+def test_a_script_that_only_says_where_it_is_has_no_series_that_it_did_not_measure():
+    board = Board()
+    board.hear(Progress(rank=0, step=3, loss=0.5))
+
+    ranked = {
+        name for name, family in families(board).items() if any("rank" in sample.labels for sample in family.samples)
+    }
+    assert {"ganger_train_step", "ganger_train_loss"} == ranked
+
+
+@pytest.mark.parametrize("text", ['quo"te', "back\\slash", "new\nline", "ünï", "", "{},=", "\\n"])
+def test_any_text_in_a_label_comes_back_as_it_was(text):
+    board = Board()
+    board.hear(Progress(rank=0, step=1, metrics={text: 1.0}))
+    found = families(board, job=text)
+
+    sample = found["ganger_train_evaluation_metric"].samples[0]
+    assert {"name": text, "training_job": text} == sample.labels
+
+
+@pytest.mark.parametrize("number", [0, 1e300, 5e-324, 2**53, -0.1, float("inf"), float("-inf")])
+def test_any_number_comes_back_as_it_was(number):
+    board = Board()
+    board.hear(Progress(rank=0, step=1, loss=number))
+
+    assert number == value(families(board), "ganger_train_loss")
+
+
+def test_nan_is_shown_as_such():
+    board = Board()
+    board.hear(Progress(rank=0, step=1, learning_rate=float("nan")))
+
+    assert b'ganger_train_learning_rate{training_job="",rank="0"} NaN\n' in Page(board, attempt=0, job="").render()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +155,8 @@ def test_every_documented_series_is_exposed_and_no_other():
         ("ganger_train_step_seconds_sum", 2.0),
         ("ganger_train_step_seconds_count", 4),
         ("ganger_train_gpu_memory_peak_bytes", 9),
+        ("ganger_train_tokens_total", 1280),
+        ("ganger_train_mfu_ratio", 0.4),
     ],
 )
 def test_a_rank_shows_what_it_reported(name, expected):
@@ -86,11 +180,11 @@ def test_checkpoint_age_counts_from_the_start_and_then_from_the_newest_commit(mo
     now = [1000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
     board = Board()
-    registry = metrics.exposition(board, 0)
+    page = Page(board, attempt=0, job="digits")
 
     def age():
-        text = metrics.render(registry).decode()
-        return float(re.search(r"^ganger_train_checkpoint_age_seconds (\S+)$", text, re.MULTILINE)[1])
+        text = page.render().decode()
+        return float(re.search(r"^ganger_train_checkpoint_age_seconds{.*} (\S+)$", text, re.MULTILINE)[1])
 
     now[0] = 1060.0
     assert 60 == age()
@@ -159,6 +253,14 @@ def test_metrics_and_health_are_served_without_a_sidecar(endpoint):
     assert 200 == get(endpoint, "/healthz")[0]
     assert 404 == get(endpoint, "/")[0]
     assert 501 == get(endpoint, "/metrics", method="POST")[0]
+
+
+def test_a_page_that_cannot_be_made_says_so():
+    served = Endpoint(0, lambda: [].pop())
+    try:
+        assert (500, CONTENT_TYPE, b"IndexError: pop from empty list\n") == get(served, "/metrics")
+    finally:
+        served.close()
 
 
 def test_scrapes_one_after_another_never_use_up_the_connections(endpoint):
