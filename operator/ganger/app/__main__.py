@@ -20,10 +20,10 @@ log = logging.getLogger("ganger.app")
 EX_CONFIG = 78
 
 
-def routes(process: Process, metrics: OperatorMetrics) -> dict[str, Route]:
-    """Return what the operator serves: its metrics, whether it lives, and whether it could work."""
-    return {
-        "/metrics": exposition(metrics.exposition),
+def routes(process: Process, settings: Settings, metrics: Route) -> dict[str, Route]:
+    """Return what the operator serves in the clear: whether it lives and could work, and metrics unless guarded."""
+    open_to_all = {} if settings.metrics_auth else {"/metrics": metrics}
+    return open_to_all | {
         "/healthz": probe(lambda: "" if process.is_alive else "a loop stands still"),
         "/readyz": probe(lambda: process.trouble),
     }
@@ -38,13 +38,17 @@ async def run(settings: Settings) -> None:
     metrics, gate = OperatorMetrics(), WriteGate()
     async with HttpCluster(await find(), gate=gate, observe=metrics.requested) as cluster:
         process = Process(settings, cluster, gate, metrics)
-        server = Server(routes(process, metrics))
+        page = exposition(metrics.exposition, process.observing.series.exposition)
+        server = Server(routes(process, settings, page))
         await server.start("", settings.http_port)
+        if settings.serves_tls:
+            await process.channel.start(page)
         log.info("operator %s as %s at port %d", __version__, settings.identity, settings.http_port)
         try:
             await process.run(stop)
         finally:
             await server.stop()
+            await process.channel.stop()
     log.info("stopped")
 
 
@@ -62,7 +66,7 @@ def main() -> int:
         log.critical("no way to the API server: %s", error)
         return EX_CONFIG
     except OSError as error:
-        log.critical("port %d cannot be served: %s", settings.http_port, error)
+        log.critical("a port cannot be served: %s", error)
         return 1
     except Exception:
         # Logged as one record: the interpreter's own traceback is no JSON, and collectors cut it into lines.

@@ -9,6 +9,7 @@ from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
 from ganger.plan import names
+from ganger.plan.live import Live
 from ganger.plan.seen import Refusal, Seen
 from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
@@ -73,6 +74,7 @@ class Caches:
         stranger_service: Metadata | None = None,
         stranger_claim: Metadata | None = None,
         refusal: Refusal | None = None,
+        live: Live | None = None,
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -90,6 +92,7 @@ class Caches:
             claim=self.claims.get(namespace, names.claim(name)) or _found(Claim, stranger_claim),
             squatters=cached + squatters,
             refusal=refusal,
+            live=live,
         )
 
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:

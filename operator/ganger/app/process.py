@@ -8,19 +8,22 @@ import logging
 import secrets
 
 from ganger.app.caches import Caches, Key
+from ganger.app.channel import Channel
 from ganger.app.execute import Executor
+from ganger.app.observing import Observing
 from ganger.app.reconcile import Reconciler
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
 from ganger.kube.resources import Resource
+from ganger.observe.metrics import OperatorMetrics
+from ganger.plan.progress import WRITE_SECONDS
 from ganger.runtime.clock import ServerClock
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.controller import Controller
 from ganger.runtime.events import Recorder
 from ganger.runtime.lease import Election
 from ganger.runtime.limiter import Limiter
-from ganger.runtime.ports import Metrics
 from ganger.runtime.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ DRAIN_SECONDS = 1.0  # for the last events, before the lease is given back
 class Process:
     """Everything that lives as long as the process."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, gate: WriteGate, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, gate: WriteGate, metrics: OperatorMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self.clock = ServerClock(cluster.server_offset_seconds)
@@ -54,9 +57,26 @@ class Process:
         self._recorder = Recorder(cluster, instance=settings.identity, clock=self.clock, metrics=metrics)
         limiter: Limiter[Key] = Limiter(metrics=metrics)
         self._executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic)
-        self._reconciler = Reconciler(
-            self.caches, self._executor, self._recorder, self.clock, settings.default_image, self._forget
+        self.channel = Channel(
+            settings,
+            cluster,
+            self.caches,
+            self.clock,
+            metrics,
+            leads=lambda: self._queue is not None and self.election.is_held(),
+            heard=self._heard,
         )
+        self._reconciler = Reconciler(
+            self.caches,
+            self._executor,
+            self._recorder,
+            self.clock,
+            settings.default_image,
+            self._forget,
+            site=lambda: self.channel.site,
+            reports=self.channel.reports,
+        )
+        self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None
         self.caches.on_change(self._enqueue)
 
@@ -82,6 +102,9 @@ class Process:
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(reflector.run()) for reflector in self._reflectors]
             loops.append(tasks.create_task(self._recorder.run()))
+            loops.append(tasks.create_task(self.observing.lag()))
+            if self._settings.serves_tls:
+                loops.append(tasks.create_task(self.channel.run()))
             await self.election.run(self._lead, stop=stop)
             for loop in loops:
                 loop.cancel()
@@ -90,33 +113,48 @@ class Process:
         """Work until `stopping` is set, and let the running passes end; cancelled when the lease is lost."""
         for reflector in self._reflectors:
             await reflector.wait_synced()
-        self._queue = Queue(metrics=self._metrics)
-        controller = Controller(
-            self._queue,
-            self._reconciler.sync,
-            ready=self._consistency.ready,
-            workers=self._settings.sync_workers,
-            on_error=self._reconciler.report,
-            metrics=self._metrics,
-        )
-        for job in self.caches.jobs.all():
-            self._queue.add(job.key)
-        for strange in self.caches.jobs.all_undecodable():
-            self._queue.add((strange.metadata.namespace, strange.metadata.name))
-        log.info("leading over %d jobs", len(self.caches.jobs))
+        duties = [asyncio.create_task(self.observing.lead(), name="observing")]
         try:
+            duties += await self.channel.lead()
+            self._queue = Queue(metrics=self._metrics)
+            controller = Controller(
+                self._queue,
+                self._reconciler.sync,
+                ready=self._consistency.ready,
+                workers=self._settings.sync_workers,
+                on_error=self._reconciler.report,
+                metrics=self._metrics,
+            )
+            for job in self.caches.jobs.all():
+                self._queue.add(job.key)
+            for strange in self.caches.jobs.all_undecodable():
+                self._queue.add((strange.metadata.namespace, strange.metadata.name))
+            log.info("leading over %d jobs", len(self.caches.jobs))
             await controller.run(stopping)
             await self._recorder.drain(within=DRAIN_SECONDS)
         finally:
             self._queue = None
+            for duty in duties:
+                duty.cancel()
+            await asyncio.wait(duties)
 
     def _enqueue(self, key: Key) -> None:
         if self._queue is not None:
             self._queue.add(key)
 
+    def _heard(self, key: Key) -> None:
+        """Ask for a pass when what a worker said may be written; the pass itself decides whether it is news."""
+        job = self.caches.jobs.get(*key)
+        if self._queue is None or job is None:
+            return
+        updated = job.status.progress.updated_time if job.status.progress is not None else None
+        age = (self.clock.now() - updated).total_seconds() if updated is not None else WRITE_SECONDS
+        self._queue.add(key, after=max(0.0, min(WRITE_SECONDS, WRITE_SECONDS - age)))
+
     def _forget(self, key: Key) -> None:
         self._consistency.forget(key)
         self._executor.forget(key)
+        self.channel.reports.forget(key)
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._reflectors:

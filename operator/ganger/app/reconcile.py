@@ -8,9 +8,11 @@ from ganger.api.validate import check, unsupported
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
+from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
 from ganger.plan.decide import decide
+from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.events import Recorder
 from ganger.runtime.ports import Clock
 
@@ -26,6 +28,9 @@ class Reconciler:
         clock: Clock,
         default_image: str,
         forget: Callable[[Key], None],
+        *,
+        site: Callable[[], Site] = lambda: NOWHERE,
+        reports: Reports | None = None,
     ) -> None:
         self._caches = caches
         self._executor = executor
@@ -33,6 +38,8 @@ class Reconciler:
         self._clock = clock
         self._default_image = default_image
         self._forget = forget  # told of keys whose job is gone
+        self._site = site
+        self._reports = reports if reports is not None else Reports()
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
         self._refusals: dict[Key, tuple[str, int, tuple[str, ...]]] = {}
 
@@ -54,8 +61,9 @@ class Reconciler:
             stranger_service=memory.stranger(SERVICES.kind, now),
             stranger_claim=memory.stranger(CLAIMS.kind, now),
             refusal=memory.refusal(now),
+            live=self._reports.live(key, job.metadata.uid, job.status.attempt),
         )
-        decision = decide(job, seen, self._clock.now(), self._unsupported(job))
+        decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         await self._executor.execute(job, decision, memory)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
         return min((seconds for seconds in times if seconds is not None), default=None)

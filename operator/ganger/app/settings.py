@@ -3,10 +3,13 @@
 import re
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
 
 from msgspec import Struct
 
 from ganger.api.workload import DNS_LABEL, IMAGE
+from ganger.contract import CONTROL_PORT
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -20,6 +23,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     namespace: where its lease and its pod live. identity: unique among the replicas. watch_namespaces: () for all.
     http_port: of /metrics, /healthz and /readyz, on every interface. sync_workers: passes that run side by side.
+    control_url: where workers report, https://host[:port]; "" for no control channel. control_port: where this process
+    listens for them. control_service: Service without endpoints that is to lead to the leader, at pod_ip.
+    control_secret: holds the certificate; "" for one that lives and dies with the process.
+    metrics_auth: /metrics is served at the control port alone, to those who may get it.
     """
 
     namespace: str
@@ -29,6 +36,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_port: int = 8080
     sync_workers: int = 8
     log_level: str = "INFO"
+    control_url: str = ""
+    control_port: int = CONTROL_PORT
+    control_service: str = ""
+    control_secret: str = ""
+    pod_ip: str = ""
+    metrics_auth: bool = False
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether anything is served at the control port."""
+        return bool(self.control_url) or self.metrics_auth
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int, mistakes: list[str]) -> int:
@@ -59,6 +77,7 @@ def read(env: Mapping[str, str]) -> Settings:
         mistakes.append(f"GANGER_LOG_LEVEL={level!r}: must be one of {', '.join(LOG_LEVELS)}")
     port = _number(env, "GANGER_HTTP_PORT", 8080, 1, 65535, mistakes)
     workers = _number(env, "GANGER_SYNC_WORKERS", 8, 1, 256, mistakes)
+    control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return Settings(
@@ -69,4 +88,38 @@ def read(env: Mapping[str, str]) -> Settings:
         http_port=port,
         sync_workers=workers,
         log_level=level,
+        **control,
     )
+
+
+def _control(env: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
+    url = env.get("GANGER_CONTROL_URL", "").rstrip("/")
+    if url and not re.fullmatch(r"https://[^/?#@\s]+", url):
+        mistakes.append(f"GANGER_CONTROL_URL={url!r}: must be https://host or https://host:port, without a path")
+    mistakes += [
+        f"{name}={env[name]!r}: must be the name of an object"
+        for name in ("GANGER_CONTROL_SERVICE", "GANGER_CONTROL_SECRET")
+        if env.get(name) and not re.fullmatch(DNS_LABEL, env[name])
+    ]
+    address = env.get("GANGER_POD_IP", "")
+    if env.get("GANGER_CONTROL_SERVICE") and not _is_address(address):
+        mistakes.append(f"GANGER_POD_IP={address!r}: must be this pod's address while GANGER_CONTROL_SERVICE is set")
+    auth = env.get("GANGER_METRICS_AUTH", "false").lower()
+    if auth not in ("true", "false"):
+        mistakes.append(f"GANGER_METRICS_AUTH={auth!r}: must be true or false")
+    return {
+        "control_url": url,
+        "control_port": _number(env, "GANGER_CONTROL_PORT", CONTROL_PORT, 1, 65535, mistakes),
+        "control_service": env.get("GANGER_CONTROL_SERVICE", ""),
+        "control_secret": env.get("GANGER_CONTROL_SECRET", ""),
+        "pod_ip": address,
+        "metrics_auth": auth == "true",
+    }
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -99,6 +99,13 @@ class Cluster(Protocol):
         """
         ...
 
+    async def review(self, resource: Resource, spec: Mapping[str, Any]) -> bytes:
+        """Ask a question that is put as an object, such as a TokenReview, and return the answered object as JSON.
+
+        Nothing is stored, so a process that does not lead may ask too.
+        """
+        ...
+
     async def discover(self, group: str) -> dict[str, frozenset[str]]:
         """Return the plurals served by each version of a group; {} when the group is not served."""
         ...

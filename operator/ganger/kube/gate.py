@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ganger.kube.errors import Unreachable
-from ganger.kube.resources import EVENTS, LEASES, Resource
+from ganger.kube.resources import EVENTS, LEASES, SECRETS, Resource
 
 Reply = TypeVar("Reply")
 Mode = Literal["before", "after", "lost"]
@@ -60,7 +60,8 @@ class WriteGate:
 
     async def call(self, write: Write, send: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return what `send` returns. Raises Fenced, and what `send` raises."""
-        if write.resource == LEASES:
+        # Both are compare-and-swap: the lease is the fence itself, and a standby needs a certificate too.
+        if write.resource in (LEASES, SECRETS):
             return await send()
         if not self.fence():
             raise Fenced(str(write))

@@ -142,6 +142,11 @@ class HttpCluster:
         """Return one object as JSON. Raises NotFound."""
         return await self._call("get", "GET", resource, namespace, name)
 
+    async def review(self, resource: Resource, spec: Mapping[str, Any]) -> bytes:
+        """Return the answer to a question that is put as an object; nothing is stored."""
+        body = _encode({"apiVersion": resource.api_version, "kind": resource.kind, "spec": spec})
+        return await self._call("review", "POST", resource, None, body=body)
+
     async def discover(self, group: str) -> dict[str, frozenset[str]]:
         """Return the plurals served by each version of a group; {} when the group is not served."""
         if not group:

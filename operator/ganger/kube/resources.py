@@ -40,6 +40,19 @@ CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind=
 # The newer of the two event APIs: a repetition is one small patch of `series`; the server keeps the core view of it.
 EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
+ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
+# Questions in the form of objects: nothing is stored.
+TOKEN_REVIEWS = Resource(
+    group="authentication.k8s.io", version="v1", plural="tokenreviews", kind="TokenReview", namespaced=False
+)
+ACCESS_REVIEWS = Resource(
+    group="authorization.k8s.io",
+    version="v1",
+    plural="subjectaccessreviews",
+    kind="SubjectAccessReview",
+    namespaced=False,
+)
 TRAINING_JOBS = Resource(
     group=contract.API_GROUP, version=contract.API_VERSION, plural=contract.PLURAL, kind=contract.KIND
 )

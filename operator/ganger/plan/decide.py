@@ -16,17 +16,21 @@ from ganger.api.observed import Pod
 from ganger.api.status import Restarts, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import ending, lifecycle, pods, service, volumes
+from ganger.plan import ending, lifecycle, pods, progress, service, volumes
 from ganger.plan.failure import DISRUPTIONS, judge
 from ganger.plan.gang import Gang, attempt_of, gang, is_over
 from ganger.plan.seen import Decision, Deletion, Event, Seen
+from ganger.plan.site import NOWHERE, Site
 from ganger.plan.waiting import waiting
 
 STATUS_DELAY_SECONDS = 2.0  # how long news of workers that come up may wait for more of it
 VICTIM_RETRY_SECONDS = 0.5
+SAMPLE_LINES = 3  # of the last lines of whoever failed, in the event
 
 
-def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, ...] = ()) -> Decision:
+def decide(
+    job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, ...] = (), site: Site = NOWHERE
+) -> Decision:
     """Return what to do now for one job. `job` is filled; `unsupported` says what of its spec cannot be served.
 
     Deterministic: the same values give the same decision. Applied until nothing changes, it settles.
@@ -34,6 +38,16 @@ def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, 
     if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
         return Decision()
     members = gang(seen.pods, job.status.attempt, job.spec.workers)
+    decision = _decide(job, seen, members, now, unsupported, site)
+    if decision.status is None:
+        return decision
+    # Time goes on without end, so it is written down only together with news.
+    return msgspec.structs.replace(decision, status=progress.accounted(job, members, seen.live, now, decision.status))
+
+
+def _decide(
+    job: TrainingJob, seen: Seen, members: Gang, now: datetime, unsupported: tuple[str, ...], site: Site
+) -> Decision:
     if job.status.finished:
         return ending.clean_up(job, members, now)
     if unsupported:
@@ -53,7 +67,7 @@ def decide(job: TrainingJob, seen: Seen, now: datetime, unsupported: tuple[str, 
     was_complete = job.status.is_true(lifecycle.PODS_READY)
     if members.failed or (was_complete and (members.leaving or members.missing)):
         return _failed(job, members, now)
-    return _bounded(job, members, now, _start(job, seen, members, now))
+    return _bounded(job, members, now, _start(job, seen, members, now, site))
 
 
 def _recovered(job: TrainingJob, members: Gang) -> Decision:
@@ -89,6 +103,8 @@ def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     where = f"pod {cause.pod}" if cause.pod else "a worker"
     code = "" if cause.exit_code is None else f" (exit code {cause.exit_code})"
     sentence = f"{where} ended with {cause.reason}{code}" + (f": {cause.message}" if cause.message else "")
+    if cause.last_lines and not cause.message:
+        sentence += ": " + " / ".join(cause.last_lines[-SAMPLE_LINES:])
     if verdict.action == "fail":
         if verdict.reason == "MaxRestartsReached":
             sentence = f"{restarts.counted} restarts are spent (failurePolicy.maxRestarts); {sentence}"
@@ -102,7 +118,7 @@ def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     )
 
 
-def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decision:
+def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
     stale = _stale(job, members)
     if any(not is_over(pod) for pod in members.older):
@@ -124,8 +140,8 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decisi
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
     shared = _shared(job, seen, members)
     if members.started:
-        return msgspec.structs.replace(_running(job, members, now, stale), shared=shared)
-    new = tuple(pods.pod(job, job.status.attempt, worker) for worker in members.missing)
+        return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared)
+    new = tuple(pods.pod(job, job.status.attempt, worker, site) for worker in members.missing)
     obstacle_of_pods = waiting(members)
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)
@@ -164,13 +180,18 @@ def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
     return None
 
 
-def _running(job: TrainingJob, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
-    status = _news(job, lifecycle.running(job, members, now))
-    events: tuple[Event, ...] = ()
-    if not job.status.is_true(lifecycle.RUNNING):
-        message = f"all {members.num_workers} workers run (attempt {job.status.attempt})"
-        events = (Event(reason="Running", message=message),)
-    return Decision(status=status, deletions=stale, events=events)
+def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
+    status = lifecycle.running(job, members, now)
+    told = progress.told(status, seen.live, now)
+    if status != job.status:  # what the workers say comes along
+        events: tuple[Event, ...] = ()
+        if not job.status.is_true(lifecycle.RUNNING):
+            message = f"all {members.num_workers} workers run (attempt {job.status.attempt})"
+            events = (Event(reason="Running", message=message),)
+        return Decision(status=told, deletions=stale, events=events)
+    wait = progress.due_seconds(job.status, told, now)
+    due = wait is not None and wait <= 0
+    return Decision(status=told if due else None, deletions=stale, requeue_after_seconds=None if due else wait)
 
 
 def _coming_up(

@@ -15,12 +15,13 @@ from ganger.api.policy import FailurePolicy
 from ganger.api.status import Failure, Restarts
 from ganger.contract import NOT_COUNTED, USER_ERRORS
 from ganger.plan.gang import Gang, attempt_of, worker_of
-from ganger.plan.report import PEER_LOST, report, terminated
+from ganger.plan.report import PEER_LOST, Report, report, terminated
 
 DISRUPTIONS = frozenset({"Disrupted", "PodDeleted", "Evicted", "Preempted"})
 VICTIM_WAIT_SECONDS = 3.0  # guessed: a kubelet reports an end within about a second
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _MESSAGE_LENGTH_MAX = 1000
+_LINES_MAX, _LINE_LENGTH_MAX = 10, 512
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -63,7 +64,14 @@ def failure(pod: Pod) -> Failure:
         exit_code=end.exit_code if end is not None else None,
         message=(said.message or pod.status.message)[:_MESSAGE_LENGTH_MAX],
         time=end.finished_at if end is not None else pod.metadata.deletion_timestamp,
+        last_lines=_last_lines(said),
     )
+
+
+def _last_lines(said: Report) -> tuple[str, ...]:
+    """The end of the traceback, else what the pod's standard error said last; cut to what a status may hold."""
+    lines = said.traceback.splitlines() if said.traceback else said.last_lines
+    return tuple(line[:_LINE_LENGTH_MAX] for line in lines[-_LINES_MAX:])
 
 
 def _is_disruption(cause: Failure, pod: Pod | None) -> bool:

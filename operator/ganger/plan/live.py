@@ -4,12 +4,15 @@ It comes from a pod and is not trusted: bounds are part of the type, and what do
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from ganger.plan.report import ReportedCheckpoint
+from ganger.plan.report import ReportedCheckpoint, Told
+
+if TYPE_CHECKING:
+    from ganger.plan.eta import Estimate
 
 Phase = Literal["Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping"]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -25,7 +28,7 @@ class AttemptSeconds(Struct, frozen=True, kw_only=True):
     checkpointing: Seconds = 0.0
 
 
-class LiveReport(Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     """One report of one worker. A script that says nothing of its training reports a phase alone."""
 
     attempt: Count
@@ -38,7 +41,7 @@ class LiveReport(Struct, frozen=True, kw_only=True, rename="camel"):
     loss: float | None = None
     learning_rate: float | None = None
     samples_per_second: Annotated[float, Meta(ge=0)] | None = None
-    metrics: Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], float], Meta(max_length=100)] = {}
+    metrics: Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], float], Meta(max_length=100)] = {}  # noqa: RUF012 - msgspec copies it
     checkpoint: ReportedCheckpoint | None = None
     resumed_from_step: Count | None = None
     seconds: AttemptSeconds | None = None
@@ -47,10 +50,15 @@ class LiveReport(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """The newest report that speaks for a gang, and when it came by the operator's clock."""
+    """The newest report that speaks for a gang, and when it came by the operator's clock.
+
+    eta: when the last step is expected, where that can be said. step_at: when its step was first reported.
+    """
 
     report: LiveReport
     at: datetime
+    eta: "Estimate | None" = None
+    step_at: datetime | None = None
 
 
 _DECODER = msgspec.json.Decoder(LiveReport)

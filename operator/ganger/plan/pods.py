@@ -7,10 +7,12 @@ may shape is what `TrainingJobSpec` names; nothing else reaches the pod.
 from typing import Any
 
 from ganger.api.types import TrainingJob, encode
-from ganger.contract import CODE_MOUNT, CONTAINER, GRACE_SECONDS, METRICS_PORT
+from ganger.contract import ANNOTATION_CONTROL_CA, CODE_MOUNT, CONTAINER, GRACE_SECONDS, METRICS_PORT
 from ganger.plan import names, volumes
+from ganger.plan import site as sites
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.service import rendezvous_host, service
+from ganger.plan.site import NOWHERE, Site
 
 USER_ID = 1000  # of the pytorch-cuda image; fsGroup lets it write to the volumes
 SUPERVISOR = ("python", "-m", "ganger_trainer")
@@ -29,6 +31,12 @@ _CONTAINER_SECURITY = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
+# How a Prometheus without its operator finds pods, by a wide-spread convention.
+_SCRAPE = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(METRICS_PORT),
+    "prometheus.io/path": "/metrics",
+}
 _PLACEMENT = ("priority_class_name", "scheduler_name", "service_account_name", "runtime_class_name")
 
 
@@ -37,7 +45,7 @@ def _camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
-def _environment(job: TrainingJob, attempt: int, worker: int) -> list[dict[str, Any]]:
+def _environment(job: TrainingJob, attempt: int, worker: int, site: Site) -> list[dict[str, Any]]:
     entries = as_entries(
         worker_environment(
             job,
@@ -48,18 +56,23 @@ def _environment(job: TrainingJob, attempt: int, worker: int) -> list[dict[str, 
         )
     )
     names_set = {variable.name for variable in job.spec.env}
+    # A user who reports to Kubeflow's own server goes on doing so.
+    control = {
+        name: value for name, value in sites.environment(site, job.metadata.uid).items() if name not in names_set
+    }
+    entries += as_entries(control)
     # A library that writes to its home must not meet the read-only root.
     defaults = {"HOME": "/tmp", "PYTHONPATH": CODE_MOUNT if job.spec.code else ""}  # noqa: S108
     entries += [{"name": name, "value": value} for name, value in defaults.items() if value and name not in names_set]
     return entries + [encode(variable) for variable in job.spec.env]
 
 
-def _container(job: TrainingJob, attempt: int, worker: int, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     spec = job.spec
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.image,
-        "env": _environment(job, attempt, worker),
+        "env": _environment(job, attempt, worker, site),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "volumeMounts": mounts,
         "securityContext": _CONTAINER_SECURITY,
@@ -78,11 +91,16 @@ def _container(job: TrainingJob, attempt: int, worker: int, mounts: list[dict[st
     return container
 
 
-def pod(job: TrainingJob, attempt: int, worker: int) -> dict[str, Any]:
+def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> dict[str, Any]:
     """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure."""
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < job.spec.workers, f"worker {worker} of {job.spec.workers}"
     pod_volumes, mounts = volumes.of_worker(job)
+    annotations = dict(_SCRAPE)
+    if site.listens:
+        pod_volumes.append(sites.volume(job.metadata.uid))
+        mounts.append(sites.mount())
+        annotations[ANNOTATION_CONTROL_CA] = site.authority
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "hostname": names.hostname(job.metadata.name, worker),
@@ -90,7 +108,7 @@ def pod(job: TrainingJob, attempt: int, worker: int) -> dict[str, Any]:
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "securityContext": _POD_SECURITY,
-        "containers": [_container(job, attempt, worker, mounts)],
+        "containers": [_container(job, attempt, worker, site, mounts)],
         "volumes": pod_volumes,
     }
     if job.spec.workers > 1:
@@ -116,6 +134,7 @@ def pod(job: TrainingJob, attempt: int, worker: int) -> dict[str, Any]:
             "name": names.pod(job.metadata.name, attempt, worker),
             "namespace": job.metadata.namespace,
             "labels": names.worker_labels(job, attempt, worker),
+            "annotations": annotations,
             "ownerReferences": [names.owner_reference(job)],
         },
         "spec": spec,

@@ -26,14 +26,9 @@ class ReportedCheckpoint(Struct, frozen=True, kw_only=True, rename="camel"):
     saved_at: datetime | None = None
 
 
-class Report(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a worker said at its end; keys as in `contract`."""
+class Told(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a worker says of the training, on the way or at its end; keys as in `contract`."""
 
-    outcome: str = ""
-    reason: str = ""
-    message: str = ""
-    rank: int | None = None
-    exit_code: int | None = None
     step: int | None = None
     total_steps: int | None = None
     epoch: int | None = None
@@ -41,6 +36,18 @@ class Report(Struct, frozen=True, kw_only=True, rename="camel"):
     samples_per_second: float | None = None
     metrics: dict[str, float] = {}
     checkpoint: ReportedCheckpoint | None = None
+
+
+class Report(Told, frozen=True, kw_only=True, rename="camel"):
+    """What a worker said at its end."""
+
+    outcome: str = ""
+    reason: str = ""
+    message: str = ""
+    rank: int | None = None
+    exit_code: int | None = None
+    traceback: str = ""
+    last_lines: tuple[str, ...] = ()
 
 
 _DECODER = msgspec.json.Decoder(Report)
@@ -66,7 +73,7 @@ def report(pod: Pod) -> Report:
         return Report(message=end.message.strip()[-_TEXT_LENGTH_MAX:])
 
 
-def progress(said: Report, at: datetime | None) -> Progress | None:
+def progress(said: Told, at: datetime | None) -> Progress | None:
     """Return what the report says of the training, or None when it says nothing of it."""
     if said.step is None:
         return None
@@ -85,7 +92,7 @@ def progress(said: Report, at: datetime | None) -> Progress | None:
     )
 
 
-def checkpoint(said: Report) -> CheckpointStatus | None:
+def checkpoint(said: Told) -> CheckpointStatus | None:
     """Return what the report says of the newest checkpoint, or None."""
     if said.checkpoint is None:
         return None

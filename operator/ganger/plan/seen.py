@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Claim, Metadata, Pod, Service
 from ganger.api.status import TrainingJobStatus
+from ganger.plan.live import Live
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     service, claim: the objects of the names that the job would give them, whoever owns them.
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
+    live: what the workers of the present attempt say, where they say anything.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -33,6 +35,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     claim: Claim | None = None
     squatters: tuple[str, ...] = ()
     refusal: Refusal | None = None
+    live: Live | None = None
 
 
 class Deletion(Struct, frozen=True, kw_only=True):

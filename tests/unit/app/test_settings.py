@@ -105,7 +105,7 @@ def test_a_port_in_use_ends_the_operator_with_1(quiet, monkeypatch, caplog):
     monkeypatch.setattr("ganger.observe.server.Server.start", start)
 
     assert 1 == app.main()
-    assert "port 1 cannot be served" in caplog.text
+    assert "a port cannot be served: [Errno 98] Address already in use" in caplog.text
 
 
 def test_an_error_of_ours_ends_the_operator_with_1_and_is_logged_as_one_record(quiet, monkeypatch, caplog):

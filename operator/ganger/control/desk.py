@@ -1,0 +1,176 @@
+"""Answers the workers: checks who reports, takes the report in, says when to report again and what is wanted.
+
+The order of the checks is that of their price: what the caches know first, then the token's signature, then the body.
+Whatever is refused is counted and told in a word or two; a stranger learns nothing of what exists.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from ganger.api.observed import Pod
+from ganger.api.types import TrainingJob
+from ganger.contract import LABEL_JOB, REPORT_BYTES_MAX, REPORT_SECONDS
+from ganger.control import claims, foreign
+from ganger.control.reports import Key, Reports
+from ganger.control.tokens import Tokens, Unavailable
+from ganger.observe.server import Request, Response
+from ganger.plan import live
+from ganger.plan.directives import Directive, directives
+from ganger.plan.gang import attempt_of, is_over, worker_of
+
+PREFIX = "/v1/jobs/"
+INTERVAL_SECONDS_MIN = 0.5  # between two reports of a worker; a phase that changes is told at once
+REPORTS_PER_SECOND = 200.0  # of all workers together; more than that many times REPORT_SECONDS report less often
+RETRY_SECONDS = 2
+
+
+class Known(Protocol):
+    """What the desk asks of the caches. None for what is not there."""
+
+    def pod(self, namespace: str, name: str) -> Pod | None: ...  # noqa: D102
+    def job(self, namespace: str, name: str) -> TrainingJob | None: ...  # noqa: D102
+
+
+class _Refused(Exception):  # noqa: N818 - what the worker is told
+    def __init__(self, status: HTTPStatus, result: str, text: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.result = result
+        self.text = text
+
+
+class _Sender(Struct, frozen=True, kw_only=True):
+    """Who reports, confirmed."""
+
+    job: TrainingJob
+    pod: Pod
+    worker: int
+
+
+class _Answer(Struct, frozen=True, kw_only=True, rename="camel"):
+    next_report_seconds: float
+    directives: tuple[Directive, ...] = ()
+
+
+class Desk:
+    """The two POST routes below /v1/jobs/.
+
+    leads: whether this process leads. heard: called with a job of which there is news. counted: result and seconds.
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        tokens: Tokens,
+        reports: Reports,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        leads: Callable[[], bool],
+        heard: Callable[[Key], None],
+        counted: Callable[[str, float], None] = lambda result, seconds: None,
+    ) -> None:
+        self._known = known
+        self._tokens = tokens
+        self._reports = reports
+        self._now = now
+        self._monotonic = monotonic
+        self._leads = leads
+        self._heard = heard
+        self._counted = counted
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request below PREFIX. Never raises for anything that a client sent."""
+        began = time.perf_counter()
+        try:
+            body = await self._take(request)
+        except _Refused as refused:
+            self._counted(refused.result, time.perf_counter() - began)
+            later = refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+            return Response(
+                status=refused.status,
+                body=f"{refused.text or refused.result}\n".encode(),
+                retry_after_seconds=RETRY_SECONDS if later else None,
+            )
+        self._counted("accepted", time.perf_counter() - began)
+        return Response(body=body, content_type="application/json")
+
+    async def _take(self, request: Request) -> bytes:
+        uid, _, kind = request.path.removeprefix(PREFIX).partition("/")
+        if kind not in ("report", "progress"):
+            raise _Refused(HTTPStatus.NOT_FOUND, "unknown")
+        if request.method != "POST":
+            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, "malformed")
+        if not self._leads():
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "standby")
+        if len(request.body) > REPORT_BYTES_MAX:
+            raise _Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "malformed", f"a report has at most {REPORT_BYTES_MAX} bytes"
+            )
+        sender = await self._sender(request, uid)
+        try:
+            if kind == "progress":
+                self._take_foreign(sender, request.body)
+                return b"{}"
+            return self._take_own(sender, request.body)
+        except msgspec.DecodeError as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from error
+
+    async def _sender(self, request: Request, uid: str) -> _Sender:
+        """Return who reports. Raises _Refused."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        said = claims.read(token.strip()) if scheme.lower() == "bearer" else None
+        if said is None or uid not in said.audiences:
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "unauthorised")
+        pod = self._known.pod(said.namespace, said.pod_name)
+        job = self._known.job(said.namespace, pod.metadata.labels.get(LABEL_JOB, "")) if pod is not None else None
+        if (
+            pod is None
+            or job is None
+            or pod.metadata.uid != said.pod_uid
+            or (job.metadata.uid, pod.metadata.controller_uid) != (uid, uid)
+        ):
+            raise _Refused(HTTPStatus.FORBIDDEN, "unknown")
+        if is_over(pod) or job.status.finished or attempt_of(pod) != job.status.attempt:
+            raise _Refused(HTTPStatus.FORBIDDEN, "stale")
+        try:
+            confirmed = await self._tokens.confirm(token.strip(), said, uid)
+        except Unavailable as error:
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error)) from error
+        if not confirmed:
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "forged")
+        return _Sender(job=job, pod=pod, worker=worker_of(pod))
+
+    def _take_own(self, sender: _Sender, body: bytes) -> bytes:
+        report, uid = live.decode(body), sender.job.metadata.uid
+        if (report.attempt, report.worker) != (attempt_of(sender.pod), sender.worker):
+            raise _Refused(HTTPStatus.FORBIDDEN, "forged", "the report is of another worker than its token")
+        before = self._reports.worker(sender.job.key, uid, report.attempt, report.worker)
+        heard = self._monotonic()
+        if before is not None and before.own is not None and before.pod_uid == sender.pod.metadata.uid:
+            if report.sequence <= before.own.sequence:
+                raise _Refused(HTTPStatus.CONFLICT, "stale", f"sequence {before.own.sequence} was heard before")
+            if heard - before.heard < INTERVAL_SECONDS_MIN:
+                raise _Refused(HTTPStatus.TOO_MANY_REQUESTS, "limited")
+        self._reports.take(sender.job.key, uid, sender.pod.metadata.uid, report, self._now(), heard)
+        self._heard(sender.job.key)
+        return msgspec.json.encode(
+            _Answer(
+                next_report_seconds=max(REPORT_SECONDS, self._reports.num_workers / REPORTS_PER_SECOND),
+                directives=directives(sender.job, sender.pod, report.done),
+            )
+        )
+
+    def _take_foreign(self, sender: _Sender, body: bytes) -> None:
+        attempt, uid = attempt_of(sender.pod), sender.job.metadata.uid
+        before = self._reports.worker(sender.job.key, uid, attempt, sender.worker)
+        total = before.foreign.total_steps if before is not None and before.foreign is not None else None
+        report = foreign.decode(body, attempt=attempt, worker=sender.worker, known_total=total)
+        self._reports.take_foreign(sender.job.key, uid, sender.pod.metadata.uid, report, self._now())
+        self._heard(sender.job.key)

@@ -1,0 +1,67 @@
+"""What every worker is told of the operator that made it."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from ganger import contract
+
+VOLUME = "ganger-control"
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """Where workers report. control_url "" means nowhere: an operator without a control channel, or none at all.
+
+    control_url: https://host:port, without a path. authority: PEM of the authority that its certificate is of.
+    """
+
+    control_url: str = ""
+    authority: str = ""
+
+    @property
+    def listens(self) -> bool:
+        """Whether workers can report."""
+        return bool(self.control_url and self.authority)
+
+
+NOWHERE = Site()
+
+
+def environment(site: Site, job_uid: str) -> dict[str, str]:
+    """Return what a worker reads to find the channel, Hugging Face's callback included (contract.ENV_HF_URL)."""
+    if not site.listens:
+        return {}
+    url = f"{site.control_url}/v1/jobs/{job_uid}"
+    token, authority = f"{contract.CONTROL_MOUNT}/token", f"{contract.CONTROL_MOUNT}/ca.crt"
+    return {
+        contract.ENV_CONTROL_URL: url,
+        contract.ENV_CONTROL_TOKEN: token,
+        contract.ENV_CONTROL_CA: authority,
+        contract.ENV_HF_URL: f"{url}/progress",
+        contract.ENV_HF_TOKEN: token,
+        contract.ENV_HF_CA: authority,
+    }
+
+
+def volume(job_uid: str) -> dict[str, Any]:
+    """Return the volume with a token for this job alone and the authority, which the kubelet keeps fresh."""
+    token = {
+        "audience": job_uid,
+        "expirationSeconds": contract.CONTROL_TOKEN_SECONDS,
+        "path": "token",
+    }
+    annotation = {"fieldPath": f"metadata.annotations['{contract.ANNOTATION_CONTROL_CA}']"}
+    return {
+        "name": VOLUME,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": token},
+                {"downwardAPI": {"items": [{"path": "ca.crt", "fieldRef": annotation}]}},
+            ]
+        },
+    }
+
+
+def mount() -> dict[str, Any]:
+    """Return where the worker finds that volume."""
+    return {"name": VOLUME, "mountPath": contract.CONTROL_MOUNT, "readOnly": True}
