@@ -57,6 +57,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def rate(value: float) -> str:
+    """Return a number per second without an exponent: three digits below 100, whole above."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return aligned lines as kubectl prints them; colours in a cell take no width."""
     lines = [list(header), *(list(row) for row in rows)] if header else [list(row) for row in rows]

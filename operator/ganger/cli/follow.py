@@ -10,7 +10,7 @@ from ganger.cli.connection import Connection
 from ganger.cli.lines import Printer
 from ganger.cli.live import live, one_job
 from ganger.cli.podlog import Range, followed, has_begun
-from ganger.cli.problem import doing
+from ganger.cli.problem import doing, first
 from ganger.cli.sentence import sentence
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
@@ -55,7 +55,7 @@ class Follower:
                 for task in self._watchers:
                     task.cancel()
         except ExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first(errors) from errors
         return job
 
     async def _until_over(self, group: asyncio.TaskGroup, name: str, uid: str) -> TrainingJob | None:
@@ -73,7 +73,7 @@ class Follower:
 
     async def _watch(self, group: asyncio.TaskGroup, uid: str) -> None:
         with doing("watching the pods of the job"):
-            async for pods in live(self._connection, PODS, Pod, label_selector=f"{LABEL_JOB_UID}={uid}"):
+            async for pods in live(self._connection, PODS, jobs.reader(Pod), label_selector=f"{LABEL_JOB_UID}={uid}"):
                 self._take(group, pods)
 
     async def _look_again(self, group: asyncio.TaskGroup, job: TrainingJob) -> None:
@@ -104,10 +104,3 @@ class Follower:
             _, late = await asyncio.wait(self._tasks.values(), timeout=DRAIN_SECONDS)
             for task in late:
                 task.cancel()
-
-
-def _first(error: Exception) -> Exception:
-    """Return the first error of a group, which is told as if it had come alone."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

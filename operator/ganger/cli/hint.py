@@ -10,17 +10,11 @@ from datetime import timedelta
 from msgspec import Struct
 
 from ganger.api.status import Failure
+from ganger.cli.reporting import Hint, silence
 from ganger.cli.seen import Seen
 from ganger.contract import LABEL_QUEUE
 
 SILENCE = timedelta(seconds=20)  # a guess: an operator that is there answers within a second or two
-
-
-class Hint(Struct, frozen=True):
-    """The cause of the trouble and what to do about it."""
-
-    cause: str
-    fix: str
 
 
 class _Rule(Struct, frozen=True):
@@ -211,7 +205,7 @@ def hint(seen: Seen) -> Hint | None:
         return _ignored(seen)
     if status.is_true("Running"):
         last = status.restarts.last if status.restarts is not None else None
-        return _of_failure(last) if last is not None else None
+        return silence(seen) or (_of_failure(last) if last is not None else None)
     return _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles()) or (
         _of_failure(status.restarts.last) if status.restarts is not None and status.restarts.last is not None else None
     )

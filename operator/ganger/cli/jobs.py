@@ -3,6 +3,7 @@
 Objects are decoded as far as the command reads them; a job of a newer operator that does not fit is kept as its JSON.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -53,6 +54,11 @@ def typed(body: Raw | bytes, kind: type[T]) -> T:
             "the operator of this cluster is newer: upgrade ganger, or read it with -o yaml",
             code=Code.USAGE,
         ) from error
+
+
+def reader(kind: type[T]) -> Callable[[Raw], T]:
+    """Return `typed` for one kind."""
+    return lambda body: typed(body, kind)
 
 
 async def items(

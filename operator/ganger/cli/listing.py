@@ -1,4 +1,4 @@
-"""`ganger list`: jobs, one line each, with the columns of `kubectl get tj`."""
+"""`ganger list`: jobs, one line each, with the columns of `kubectl get tj` and, in the plain table, three more."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, figures, jobs, printing
+from ganger.cli import arguments, eta, figures, jobs, ledger, printing
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, doing
 from ganger.cli.session import Session, Target
@@ -17,6 +17,7 @@ from ganger.contract import LABEL_QUEUE
 from ganger.kube.resources import TRAINING_JOBS
 
 COLUMNS = ("NAME", "PHASE", "WORKERS", "STEP", "PROGRESS", "LOSS", "RESTARTS", "AGE")
+TABLE_COLUMNS = ("ETA", "SAMPLES/S", "GOODPUT")  # -o wide is that of kubectl, column for column
 WIDE_COLUMNS = ("ETA", "CHECKPOINT", "QUEUE", "IMAGE", "MESSAGE")
 
 
@@ -59,7 +60,7 @@ def list_jobs(
 
 def columns(*, wide: bool, with_namespace: bool) -> tuple[str, ...]:
     """Return the header."""
-    return (("NAMESPACE",) if with_namespace else ()) + COLUMNS + (WIDE_COLUMNS if wide else ())
+    return (("NAMESPACE",) if with_namespace else ()) + COLUMNS + (WIDE_COLUMNS if wide else TABLE_COLUMNS)
 
 
 def _row(session: Session, item: Raw, *, wide: bool, with_namespace: bool) -> tuple[str, ...]:
@@ -68,8 +69,8 @@ def _row(session: Session, item: Raw, *, wide: bool, with_namespace: bool) -> tu
         cells = (*_cells(msgspec.json.decode(item, type=TrainingJob), session.now(), wide=wide),)
     except msgspec.ValidationError:
         # A job of a newer operator: it is there, and what it is stays unknown to this version.
-        empty = ("",) * (len(columns(wide=wide, with_namespace=False)) - 3)
-        cells = (metadata.name, "?", *empty, figures.age(metadata.creation_timestamp, session.now()))
+        cells = (metadata.name, "?", *("",) * 5, figures.age(metadata.creation_timestamp, session.now()))
+        cells += ("",) * (len(columns(wide=wide, with_namespace=False)) - len(cells))
     name, phase, *rest = (escape(cell) for cell in cells)
     row = (name, session.terminal.phase(phase), *rest)
     return (escape(metadata.namespace), *row) if with_namespace else row
@@ -85,9 +86,14 @@ def _cells(job: TrainingJob, now: datetime, *, wide: bool) -> Iterator[str]:
     yield (progress.loss or "") if progress is not None else ""
     yield str(status.restarts.total if status.restarts is not None else 0)
     yield figures.age(job.metadata.creation_timestamp, now)
-    if wide:
-        eta = progress.eta_time if progress is not None and not status.finished else None
-        yield figures.duration((eta - now).total_seconds()) if eta is not None else ""
+    if not wide:
+        end = eta.expected(job)
+        yield figures.duration((end - now).total_seconds()) if end is not None else ""
+        yield rate(job)
+        yield ledger.ratio(job)
+    else:
+        end = progress.eta_time if progress is not None and not status.finished else None
+        yield figures.duration((end - now).total_seconds()) if end is not None else ""
         yield figures.age(status.checkpoint.latest_time if status.checkpoint is not None else None, now)
         yield job.metadata.labels.get(LABEL_QUEUE, "")
         yield job.spec.image or ""
@@ -100,3 +106,11 @@ def step(job: TrainingJob) -> str:
     if progress is None or progress.step is None:
         return ""
     return f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step)
+
+
+def rate(job: TrainingJob) -> str:
+    """Return the samples a second of all workers while they train, else ""."""
+    progress = job.status.progress
+    if progress is None or progress.samples_per_second is None or not job.status.is_true("Running"):
+        return ""
+    return figures.rate(progress.samples_per_second)

@@ -9,7 +9,7 @@ import click
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, jobs
+from ganger.cli import arguments, jobs, lastfailure
 from ganger.cli.connection import Connection
 from ganger.cli.follow import Follower
 from ganger.cli.lines import Printer
@@ -53,16 +53,22 @@ def logs(
             known = "only worker 0" if job.spec.workers == 1 else f"workers 0 to {job.spec.workers - 1}"
             raise Problem(f"job {name} has no worker {worker}", f"it has {known}", "", code=Code.NOT_FOUND)
         printer = Printer(session.terminal, job.spec.workers, prefixed=not no_prefix)
-        if follow:
+        number = job.status.attempt if attempt is None else attempt
+        found = [pod for pod in await jobs.pods(connection, job) if attempt_of(pod) == number]
+        gone = job.status.finished and not found
+        if follow and not gone:
             follower = Follower(session, connection, printer, worker=worker, wanted=wanted)
             ended = await follower.follow(name, uid=job.metadata.uid)
             text = sentence(ended, session.now()) if ended is not None else f"{name} was deleted"
             session.terminal.message(escape(text), "bold")
             return
-        number = job.status.attempt if attempt is None else attempt
-        found = [pod for pod in await jobs.pods(connection, job) if attempt_of(pod) == number]
         chosen = [pod for pod in found if worker in (None, worker_of(pod)) and has_begun(pod)]
         if not chosen:
+            kept = () if found else lastfailure.of_attempt(job, number, worker)
+            if kept:
+                session.terminal.message(f"the last lines that the status of {name} kept of attempt {number}:", "dim")
+            for line in kept:
+                printer.line(line.worker, line.text)
             raise _nothing(session, job, found, number)
         async for line in merged([whole(connection, pod, wanted) for pod in sorted(chosen, key=worker_of)]):
             printer.line(line.worker, line.text)
@@ -96,8 +102,13 @@ def _nothing(session: Session, job: TrainingJob, found: Sequence[Pod], attempt: 
         return Problem(what, "there are no pods of that attempt", fix, code=Code.NOT_FOUND)
     if job.status.finished and not found:
         what = f"job {name} has no logs any more"
-        fix = f"'ganger status {name}' tells how it ended; spec.cleanPodPolicy None keeps the pods"
-        return Problem(what, "its pods were removed", fix, code=Code.NOT_FOUND)
+        if job.spec.clean_pod_policy == "None":
+            why = "its pods were deleted by hand or with their nodes"
+            fix = f"'ganger status {name}' tells how it ended; a store of logs outlives pods and nodes"
+        else:
+            why = f"its pods were removed (spec.cleanPodPolicy is {job.spec.clean_pod_policy})"
+            fix = f"'ganger status {name}' tells how it ended; spec.cleanPodPolicy None keeps the pods of the next run"
+        return Problem(what, why, fix, code=Code.NOT_FOUND)
     fix = f"'ganger logs -f {name}' waits for them; 'ganger status {name}' tells what it waits for"
     if attempt > 0:
         fix = f"'ganger logs --attempt {attempt - 1} {name}' shows the attempt before; {fix}"

@@ -24,10 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit:submit", "Send a job to the cluster; --watch follows it."),
     "list": ("listing:list_jobs", "List jobs with phase, progress and loss."),
     "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
+    "watch": ("watch:watch", "Show a job, or all of them, live: progress, loss, workers, where the time goes."),
     "logs": ("logs:logs", "Print the logs of all workers; -f follows them through restarts."),
     "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
     "resume": ("suspension:resume", "Let a suspended job go on from its checkpoint."),
+    "request": ("request:request", "Ask a running job for a checkpoint now, or for the stacks of its processes."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
 }
 _EPILOG = """\b

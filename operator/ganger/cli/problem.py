@@ -79,6 +79,13 @@ def doing(what: str) -> Iterator[None]:
         raise from_api(error, what) from error
 
 
+def first(error: Exception) -> Exception:
+    """Return the first error of a group of tasks, which is told as if it had come alone."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def from_api(error: "errors.ApiError", what: str) -> Problem:
     """Return the problem of an API call that failed. what: what was being done."""
     from ganger.kube import errors

@@ -1,9 +1,11 @@
 """The page of `ganger status`: a sentence, then sections. Pure: facts in, lines out."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from ganger.api.observed import Pod
-from ganger.cli import figures
+from ganger.api.types import TrainingJob
+from ganger.cli import eta, figures, lastfailure, ledger
 from ganger.cli.hint import hint
 from ganger.cli.listing import step
 from ganger.cli.seen import Seen
@@ -27,6 +29,7 @@ def page(seen: Seen) -> list[str]:
     lines += _section("Progress", _progress(seen))
     lines += _section("Workers", _workers(seen))
     lines += _section("Checkpoint", _checkpoint(seen))
+    lines += _section("Goodput", ledger.in_words(seen.job))
     lines += _section("Restarts", _restarts(seen))
     lines += _section("Conditions", _conditions(seen))
     lines += _section("Events", _events(seen))
@@ -61,11 +64,15 @@ def _progress(seen: Seen) -> list[str]:
     if progress.loss is not None:
         parts.append(f"loss {progress.loss}")
     if progress.samples_per_second is not None:
-        parts.append(f"{figures.number(progress.samples_per_second)} samples/s")
+        parts.append(f"{figures.rate(progress.samples_per_second)} samples/s")
     if progress.updated_time is not None:
         parts.append(f"reported {figures.age(progress.updated_time, seen.now)} ago")
+    lines = [escape(", ".join(parts))]
+    left = eta.in_words(seen.job, seen.now)
+    if left:
+        lines.append(f"done {left} ({eta.LIKELIHOOD})" if "between" in left else f"done {left}")
     metrics = "  ".join(f"{metric.name} {figures.number(metric.value)}" for metric in progress.metrics)
-    return [escape(", ".join(parts))] + ([escape(metrics)] if metrics else [])
+    return lines + ([escape(metrics)] if metrics else [])
 
 
 def _workers(seen: Seen) -> list[str]:
@@ -73,7 +80,7 @@ def _workers(seen: Seen) -> list[str]:
     summary = f"{job.status.workers or f'0/{job.spec.workers}'} ready, attempt {job.status.attempt}"
     shown = sorted(seen.present, key=lambda pod: (pod.status.phase in ("Running", "Succeeded"), worker_of(pod)))
     rows = [
-        [f"worker-{worker_of(pod)}", _state(pod), escape(pod.spec.node_name), escape(pod.metadata.name)]
+        [f"worker-{worker_of(pod)}", state(pod), escape(pod.spec.node_name), escape(pod.metadata.name)]
         for pod in shown[:WORKERS_MAX]
     ]
     lines = figures.table((), rows) if rows else []
@@ -81,7 +88,8 @@ def _workers(seen: Seen) -> list[str]:
     return [summary, *lines] + ([f"and {left_out} more"] if left_out else [])
 
 
-def _state(pod: Pod) -> str:
+def state(pod: Pod) -> str:
+    """Return what a pod does, waits for or ended with, in a word or two."""
     end = terminated(pod)
     if end is not None:
         said = last_word(pod)
@@ -97,41 +105,46 @@ def _state(pod: Pod) -> str:
 
 
 def _checkpoint(seen: Seen) -> list[str]:
-    if seen.job.spec.checkpoint is None:
-        return ["none are kept (spec.checkpoint is not set)"]
-    point = seen.job.status.checkpoint
-    if point is None or point.latest_step is None:
-        parts = ["none yet"]
-    else:
-        parts = [f"step {point.latest_step}"]
-        if point.latest_time is not None:
-            parts.append(f"{figures.age(point.latest_time, seen.now)} ago")
-        if point.bytes is not None:
-            parts.append(figures.size(point.bytes))
-        if point.verified is not None:
-            parts.append("verified" if point.verified else "not verified")
-        if point.kept is not None:
-            parts.append(f"{point.kept} kept")
-    parts.append(f"claim {seen.claim_name} ({seen.claim.status.phase if seen.claim is not None else 'missing'})")
+    parts = checkpoint_parts(seen.job, seen.now)
+    if seen.job.spec.checkpoint is not None:
+        parts.append(f"claim {seen.claim_name} ({seen.claim.status.phase if seen.claim is not None else 'missing'})")
     lines = [escape(", ".join(parts))]
+    point = seen.job.status.checkpoint
     if point is not None and point.quarantined:
         lines.append(escape(f"damaged and never loaded: {', '.join(point.quarantined)}"))
     return lines
 
 
+def checkpoint_parts(job: TrainingJob, now: datetime) -> list[str]:
+    """Return what is known of the newest checkpoint, not escaped."""
+    if job.spec.checkpoint is None:
+        return ["none are kept (spec.checkpoint is not set)"]
+    point = job.status.checkpoint
+    if point is None or point.latest_step is None:
+        return ["none yet"]
+    parts = [f"step {point.latest_step}"]
+    if point.latest_time is not None:
+        parts.append(f"{figures.age(point.latest_time, now)} ago")
+    if point.bytes is not None:
+        parts.append(figures.size(point.bytes))
+    if point.verified is not None:
+        parts.append("verified" if point.verified else "not verified")
+    if point.kept is not None:
+        parts.append(f"{point.kept} kept")
+    return parts
+
+
 def _restarts(seen: Seen) -> list[str]:
-    restarts = seen.job.status.restarts
-    if restarts is None or restarts.total == 0:
+    restarts, last = seen.job.status.restarts, lastfailure.of(seen.job)
+    if restarts is None or (restarts.total == 0 and last is None):
         return []
     limit = seen.job.spec.failure_policy.max_restarts
     lines = [f"{restarts.total}, of which {restarts.counted} counted (at most {limit})"]
-    last = restarts.last
     if last is not None:
-        code = f", exit {last.exit_code}" if last.exit_code is not None else ""
-        where = f" on {last.node}" if last.node else ""
-        lines.append(escape(f"last: {last.reason}{code} in {last.pod or 'a worker'}{where}"))
+        lines.append(escape(f"last: {lastfailure.headline(last, seen.now)}"))
         if last.message:
             lines.append(escape(f"      {last.message}"))
+        lines += [f"      | {line}" for line in lastfailure.last_lines(last)]
     return lines
 
 

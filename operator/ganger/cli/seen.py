@@ -7,8 +7,11 @@ from msgspec import Struct, field
 
 from ganger.api.observed import Claim, Metadata, Pod
 from ganger.api.types import TrainingJob
+from ganger.kube.resources import Resource
 from ganger.plan.gang import attempt_of, worker_of
 
+# The core view of events carries repetitions of every reporter, old or new.
+CORE_EVENTS = Resource(group="", version="v1", plural="events", kind="Event")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -6,15 +6,12 @@ from ganger.api.types import TrainingJob
 from ganger.cli import arguments, jobs, printing, report
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code
-from ganger.cli.seen import Event, Seen
+from ganger.cli.seen import CORE_EVENTS, Event, Seen
 from ganger.cli.session import Session, Target
 from ganger.kube.errors import ApiError
-from ganger.kube.resources import Resource
 from ganger.plan import names
 from ganger.plan.gang import attempt_of, worker_of
 
-# The core view of events carries repetitions of every reporter, old or new.
-CORE_EVENTS = Resource(group="", version="v1", plural="events", kind="Event")
 PODS_ASKED_MAX = 3  # their troubles are nearly always the same one
 
 

@@ -12,7 +12,7 @@ from typing import IO
 
 COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
 WORKER_COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
-_PHASE_COLOURS = {
+PHASE_COLOURS = {
     "Complete": "green",
     "Running": "green",
     "Failed": "red",
@@ -57,6 +57,12 @@ class Terminal:
         """Where data goes; looked up late, since a test replaces sys.stdout."""
         return self._out if self._out is not None else sys.stdout
 
+    @property
+    def is_screen(self) -> bool:
+        """Whether a picture may be drawn on stdout: a terminal that knows where the cursor is, and UTF-8."""
+        encoding = (getattr(self.out, "encoding", None) or "").lower().replace("-", "")
+        return self.out.isatty() and self._environ.get("TERM") != "dumb" and encoding == "utf8"
+
     def coloured(self, stream: IO[str]) -> bool:
         """Whether colours may be written to the stream (no-color.org, force-color.org)."""
         if self.no_colour or self._environ.get("NO_COLOR"):
@@ -73,7 +79,7 @@ class Terminal:
 
     def phase(self, phase: str) -> str:
         """Return a phase in its colour."""
-        colour = _PHASE_COLOURS.get(phase)
+        colour = PHASE_COLOURS.get(phase)
         return self.paint(phase, colour) if colour else phase
 
     def data(self, text: str) -> None:

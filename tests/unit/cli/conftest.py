@@ -49,6 +49,7 @@ class FakeCluster:
         self.changes: list[tuple[str, str, dict[str, Any]]] = []  # plural, type, object; its index is the version
         self.writes: list[str] = []
         self.refusal: Exception | None = None
+        self.offset_seconds = 0.0  # the server's clock minus that of the session
         self.made = asyncio.Event()  # somebody has created something
 
     def put(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +103,15 @@ class FakeCluster:
     async def patch(self, resource, namespace, name, patch, *, subresource=""):
         self._write(f"patch {json.dumps(patch)}", name)
         changed = copy.deepcopy(self.objects[resource.plural, name])
-        changed["spec"] |= patch["spec"]
+        for part, fields in patch.items():
+            for field_, value in fields.items():
+                old = changed[part].get(field_)
+                changed[part][field_] = old | value if isinstance(old, dict) else value
         self.put(resource.plural, changed)
         return Metadata(name=name)
+
+    def server_offset_seconds(self) -> float:
+        return self.offset_seconds
 
     async def delete(self, resource, namespace, name, *, uid, grace_seconds=None):
         self._write("delete", f"{name} {uid}")

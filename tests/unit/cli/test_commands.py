@@ -7,24 +7,46 @@ import sys
 import pytest
 import yaml
 
+from builders import at
 from ganger.cli import main
 from ganger.cli.problem import Code
 from ganger.kube.errors import ServerError
 
 PROGRESS = {"step": 50, "totalSteps": 200, "percent": "25%", "epoch": 1, "loss": "0.5", "samplesPerSecond": 1234.5}
+ETA = {
+    "etaTime": at(180).isoformat(),
+    "etaEarliestTime": at(176).isoformat(),
+    "etaLatestTime": at(300).isoformat(),
+}
 
 
-def test_list_prints_the_columns_of_kubectl(ganger):
-    ganger.job("b", Running="Test", phase="Running", workers="2/2", progress=PROGRESS, restarts={"total": 1})
+def test_list_prints_the_columns_of_kubectl_and_three_more(ganger):
+    ganger.job(
+        "b",
+        Running="Test",
+        phase="Running",
+        workers="2/2",
+        progress=PROGRESS | ETA,
+        restarts={"total": 1},
+        goodput={"ratio": 0.75},
+    )
     ganger.job("a")
 
     said = ganger("list")
 
     assert [
-        "NAME   PHASE     WORKERS   STEP     PROGRESS   LOSS   RESTARTS   AGE",
+        "NAME   PHASE     WORKERS   STEP     PROGRESS   LOSS   RESTARTS   AGE   ETA   SAMPLES/S   GOODPUT",
         "a      Pending   0/2                                  0          60s",
-        "b      Running   2/2       50/200   25%        0.5    1          60s",
+        "b      Running   2/2       50/200   25%        0.5    1          60s   2m    1234        75%",
     ] == said.out.splitlines()
+
+
+def test_the_wide_list_is_that_of_kubectl(ganger):
+    ganger.job("b", Running="Test", phase="Running", workers="2/2", progress=PROGRESS | ETA, goodput={"ratio": 0.75})
+
+    header, row = ganger("list", "-o", "wide").out.splitlines()
+    assert ["AGE", "ETA", "CHECKPOINT", "QUEUE", "IMAGE", "MESSAGE"] == header.split()[-6:]
+    assert ["b", "Running", "2/2", "50/200", "25%", "0.5", "0", "60s", "2m"] == row.split()
 
 
 def test_list_gives_scripts_json_yaml_and_names(ganger):
@@ -87,6 +109,43 @@ def test_status_of_a_running_job_tells_figures_and_events(ganger):
     assert "digits is running: step 50 of 200 (25%), loss 0.5" == said.out.splitlines()[0]
     assert "step 50/200 (25%), epoch 1, loss 0.5, 1234 samples/s" in said.out
     assert "all workers run \\x1b[2J" in said.out
+
+
+def test_status_tells_when_the_job_ends_where_its_time_went_and_what_failed_last(ganger):
+    last = {
+        "attempt": 0,
+        "reason": "OOMKilled",
+        "rank": 3,
+        "pod": "digits-0-1",
+        "node": "node-2",
+        "exitCode": 137,
+        "message": "too big",
+        "time": at(20).isoformat(),
+        "lastLines": ["Traceback", "RuntimeError: \x1b]0;x\x07"],
+    }
+    ganger.job(
+        Running="Test",
+        spec={"checkpoint": {"volume": {"size": "1Gi"}, "everySteps": 10}},
+        progress=PROGRESS | ETA,
+        checkpoint={"latestStep": 40, "latestTime": at(55).isoformat()},
+        restarts={"total": 1, "counted": 1, "last": last},
+        goodput={"ratio": 0.5, "seconds": {"productive": 30, "image": 20, "lost": 10}, "lostSteps": 12},
+    )
+
+    lines = [line[12:] for line in ganger("status", "digits").out.splitlines()]
+
+    assert "done in 2 min, between 2 and 4 (8 times in 10)" in lines
+    assert "step 40, 5s ago, claim digits-checkpoints (missing)" in lines
+    assert [
+        "50% of 60s went into steps that count",
+        "the rest: image 20s, lost 10s",
+        "12 steps were lost to failures and done again",
+        "1, of which 1 counted (at most 3)",
+        "last: OOMKilled, exit 137, rank 3 in digits-0-1 on node-2, 40s ago (attempt 0)",
+        "      too big",
+        "      | Traceback",
+        "      | RuntimeError: \\x1b]0;x\\x07",
+    ] == lines[lines.index("50% of 60s went into steps that count") :][:8]
 
 
 def test_a_job_that_is_not_there_is_three_lines_and_code_3(ganger):

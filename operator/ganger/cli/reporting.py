@@ -1,0 +1,66 @@
+"""Whether a job that runs has told of its training, and what to do where it is silent. Pure."""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from ganger.cli import figures
+from ganger.cli.seen import Seen
+from ganger.contract import CONTROL_PORT
+
+# Guesses: a first report waits for imports, a data set and a compiler; a later one for a slow step or an evaluation.
+FIRST_REPORT = timedelta(minutes=3)
+NEXT_REPORT = timedelta(minutes=3)
+STEPS_WITHOUT_REPORT = 10
+
+
+class Hint(Struct, frozen=True):
+    """The cause of the trouble and what to do about it."""
+
+    cause: str
+    fix: str
+
+
+def silence(seen: Seen) -> Hint | None:
+    """Return the hint of a running job that has said nothing for too long, or None while it speaks."""
+    progress, running = seen.job.status.progress, seen.job.status.condition("Running")
+    since = running.last_transition_time if running is not None else None
+    if since is None:
+        return None
+    if progress is None or progress.step is None:
+        return _never(seen, since) if seen.now - since >= FIRST_REPORT else None
+    if progress.updated_time is None:
+        return None
+    quiet = seen.now - max(progress.updated_time, since)
+    return _stale(seen, quiet) if quiet >= max(NEXT_REPORT, STEPS_WITHOUT_REPORT * _step(seen)) else None
+
+
+def _never(seen: Seen, since: datetime) -> Hint:
+    spec, name = seen.job.spec, seen.job.metadata.name
+    cause = f"the workers have run for {figures.age(since, seen.now)} and no progress was reported"
+    if spec.script is not None:
+        return Hint(cause, "call ganger_trainer.report(step=..., loss=...) in the training loop of the script")
+    if spec.command is not None:
+        fix = "add Hugging Face's KubeflowCallback to its Trainer, or use spec.script and ganger_trainer.report"
+        return Hint(cause, fix)
+    return Hint(
+        cause, f"'ganger logs -f {name}' shows what the workers do; 'ganger request {name} stacks' where they are"
+    )
+
+
+def _stale(seen: Seen, quiet: timedelta) -> Hint:
+    name = seen.job.metadata.name
+    how_long = figures.duration(quiet.total_seconds())
+    cause = f"nothing was reported for {how_long}: the workers hang, or cannot reach the operator"
+    look = f"'ganger logs -f {name}'"
+    if seen.job.spec.command is None:
+        look = f"'ganger request {name} stacks', then {look}"
+    return Hint(cause, f"{look}; where they train on, let them reach the operator's port {CONTROL_PORT}")
+
+
+def _step(seen: Seen) -> timedelta:
+    """Return the mean time of a step, 0 where it is not known."""
+    progress, goodput = seen.job.status.progress, seen.job.status.goodput
+    if progress is None or not progress.step or goodput is None or goodput.seconds is None:
+        return timedelta()
+    return timedelta(seconds=goodput.seconds.productive / progress.step)

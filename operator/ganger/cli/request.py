@@ -1,0 +1,119 @@
+"""`ganger request`: ask the workers of a running job to save a checkpoint now, or to show where they are."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from ganger.api.types import TrainingJob
+from ganger.cli import arguments, figures, jobs
+from ganger.cli.connection import Connection
+from ganger.cli.live import one_job
+from ganger.cli.problem import Code, Problem, doing
+from ganger.cli.sentence import sentence
+from ganger.cli.session import Session, Target
+from ganger.cli.terminal import escape
+from ganger.contract import ANNOTATION_CHECKPOINT, ANNOTATION_STACKS
+from ganger.kube.resources import TRAINING_JOBS
+
+ANNOTATIONS = {"checkpoint": ANNOTATION_CHECKPOINT, "stacks": ANNOTATION_STACKS}
+
+
+@click.command()
+@arguments.job_name
+@click.argument("what", type=click.Choice(tuple(ANNOTATIONS)))
+@click.option("--wait", "waits", is_flag=True, help="Wait until the checkpoint is committed.")
+@click.option(
+    "--timeout", type=arguments.Duration(), metavar="DURATION", help="Give up after, as in 10m. Default: never."
+)
+@arguments.on_cluster
+@arguments.pass_session
+def request(session: Session, target: Target, name: str, what: str, waits: bool, timeout: int | None) -> Code:
+    """Ask a running job for a checkpoint now, or for the stacks of its processes.
+
+    \b
+    checkpoint   every worker stops at the next step that they agree on, and saves
+    stacks       every worker writes into its log where its processes are
+    """
+    if waits and what != "checkpoint":
+        raise click.UsageError("--wait waits for a checkpoint: stacks are in the log")
+    if timeout is not None and not waits:
+        raise click.UsageError("--timeout ends a --wait: add it")
+
+    async def body(connection: Connection) -> Code:
+        job = await jobs.job(connection, name)
+        _refuse(job, what, session.now())
+        asked = _now(connection, session)
+        patch = {"metadata": {"annotations": {ANNOTATIONS[what]: f"{asked:%Y-%m-%dT%H:%M:%SZ}"}}}
+        with doing(f"asking job {name}"):
+            await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
+        session.terminal.data(f"{name}: {what} requested")
+        if not waits:
+            session.terminal.message(_next(job, what))
+            return Code.COMPLETE
+        try:
+            async with asyncio.timeout(timeout):
+                return await _committed(connection, job, asked, session)
+        except TimeoutError:
+            raise Problem(
+                f"job {name} has no new checkpoint after {timeout} s",
+                "",
+                f"'ganger status {name}' tells how it is; the request still stands",
+                code=Code.TIMEOUT,
+            ) from None
+
+    return session.with_cluster(target, body)
+
+
+def _now(connection: Connection, session: Session) -> datetime:
+    """Return the time by the server's clock, which also wrote when the pods were created, in whole seconds."""
+    offset = timedelta(seconds=connection.cluster.server_offset_seconds())
+    return (session.now() + offset).astimezone(UTC).replace(microsecond=0)
+
+
+def _refuse(job: TrainingJob, what: str, now: datetime) -> None:
+    """Raise the problem of a job whose workers cannot do it."""
+    name, spec = job.metadata.name, job.spec
+    failed = f"job {name} cannot be asked for {'a checkpoint' if what == 'checkpoint' else 'stacks'}"
+    if job.status.finished:
+        raise Problem(failed, escape(sentence(job, now)), f"'ganger status {name}' tells how it ended", code=Code.USAGE)
+    if spec.command is not None:
+        fix = "use spec.task, or spec.script for stacks"
+        raise Problem(failed, "spec.command runs without the supervisor that would hear it", fix, code=Code.USAGE)
+    if what == "checkpoint" and spec.checkpoint is None:
+        fix = "set spec.checkpoint; it holds from the next run on"
+        raise Problem(failed, "it keeps no checkpoints: spec.checkpoint is not set", fix, code=Code.USAGE)
+    if what == "checkpoint" and spec.script is not None:
+        why = "a script saves its own checkpoints, when it likes"
+        raise Problem(failed, why, f"'ganger suspend {name}' sends SIGTERM, upon which it may save", code=Code.USAGE)
+    if not job.status.is_true("Running") or spec.suspend:
+        fix = f"'ganger wait {name} --for running' waits until it is"
+        raise Problem(failed, escape(sentence(job, now)), fix, code=Code.USAGE)
+
+
+def _next(job: TrainingJob, what: str) -> str:
+    name = f"{job.metadata.name} -n {job.metadata.namespace}"
+    if what == "checkpoint":
+        return f"worker 0 saves at the next agreed step; watch status.checkpoint.latestStep: ganger watch {name}"
+    return f"every worker writes the stacks of its processes to its log: ganger logs -f {name}"
+
+
+async def _committed(connection: Connection, job: TrainingJob, asked: datetime, session: Session) -> Code:
+    """Return once a checkpoint is there that is newer than the one before and than the request."""
+    name = job.metadata.name
+    before = job.status.checkpoint.latest_time if job.status.checkpoint is not None else None
+    floor = asked if before is None else max(asked, before + timedelta(microseconds=1))
+    async for now in one_job(connection, name, uid=job.metadata.uid):
+        point = now.status.checkpoint
+        if point is not None and point.latest_time is not None and point.latest_time >= floor:
+            size = f", {figures.size(point.bytes)}" if point.bytes is not None else ""
+            session.terminal.data(f"{name}: checkpoint of step {point.latest_step} committed{size}")
+            return Code.COMPLETE
+        stopped = now.status.is_true("Suspended") and not now.status.ready_workers
+        if now.status.finished or stopped or now.status.attempt != job.status.attempt:
+            why = escape(sentence(now, session.now()))
+            fix = f"'ganger status {name}' tells which checkpoint is the newest"
+            raise Problem(f"job {name} stopped before it saved", why, fix)
+    raise Problem(
+        f"job {name} was deleted before it saved", "", "'ganger list' shows what is left", code=Code.NOT_FOUND
+    )
