@@ -65,3 +65,18 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
   resources: [events]
   verbs: [create, patch]
 {{- end -}}
+
+{{/* Whether /metrics asks who reads it. */}}
+{{- define "ganger.metricsAuth" -}}
+{{- dig "authentication" "enabled" false .Values.metrics -}}
+{{- end -}}
+
+{{/* Whether the operator serves anything over TLS. */}}
+{{- define "ganger.servesTls" -}}
+{{- or .Values.control.enabled (eq (include "ganger.metricsAuth" .) "true") -}}
+{{- end -}}
+
+{{/* Secret with the operator's certificate. */}}
+{{- define "ganger.tlsSecret" -}}
+{{- .Values.control.tlsSecret | default (printf "%s-control-tls" (include "ganger.fullname" .)) -}}
+{{- end -}}

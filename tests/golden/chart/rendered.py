@@ -10,6 +10,8 @@ import yaml
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the definition is long
 CHART = Path(__file__).parents[3] / "charts" / "ganger"
+# What the Prometheus operator serves; a cluster has it unless a test says otherwise.
+MONITORING = tuple(f"monitoring.coreos.com/v1/{kind}" for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor"))
 
 
 class Refused(Exception):  # noqa: N818 - it is what the tests want
@@ -28,9 +30,10 @@ class Chart:
             arguments = (*arguments, "--values", "-")
         return _run(str(self.helm), arguments, json.dumps(values))
 
-    def text(self, values: object = None, *, release: str = "ganger") -> str:
-        """What is installed with these values, as one text."""
-        return self.run("template", release, str(CHART), "--namespace", "ganger-system", values=values or {})
+    def text(self, values: object = None, *, release: str = "ganger", served: tuple[str, ...] = MONITORING) -> str:
+        """What is installed with these values, as one text, in a cluster that serves these further versions."""
+        versions = [word for version in served for word in ("--api-versions", version)]
+        return self.run("template", release, str(CHART), "--namespace", "ganger-system", *versions, values=values or {})
 
     def notes(self, values: object = None) -> str:
         """What helm tells whoever installs it."""

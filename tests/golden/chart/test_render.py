@@ -26,6 +26,22 @@ VALUES = {
         "podDisruptionBudget": {"enabled": False},
         "metrics": {"service": {"enabled": False}},
     },
+    "monitoring": {
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
+            "podMonitor": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
+        },
+        "prometheusRule": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
+    },
+    "monitoring-with-authentication": {
+        "watchNamespaces": ["team-a", "team-b"],
+        "metrics": {
+            "authentication": {"enabled": True},
+            "service": {"enabled": False},
+            "serviceMonitor": {"enabled": True, "interval": "15s"},
+            "podMonitor": {"enabled": True, "scrapeTimeout": "5s"},
+        },
+    },
     "everything": {
         "image": {"registry": "registry.example", "repository": "ai/ganger", "tag": "v9", "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "pull"}],
@@ -49,10 +65,12 @@ VALUES = {
 
 
 def shown(objects):
-    """The objects as a text to review; of the definition only its metadata, since its body has a file of its own."""
+    """The objects as a text to review; of the definition and the alerts only the metadata, since they have files of their own."""
     for found in objects:
         if found["kind"] == "CustomResourceDefinition":
             found["spec"] = "as in charts/ganger/files/trainingjobs.yaml"
+        if found["kind"] == "PrometheusRule":
+            found["spec"] = "as in charts/ganger/alerts/ganger.yaml"
     return "---\n".join(yaml.safe_dump(found, sort_keys=False, width=100) for found in objects)
 
 
