@@ -13,11 +13,15 @@ from msgspec import Struct
 
 MARKS_MAX = 120
 _RECENT = 60  # the newest marks are never thinned
+_RECENT_GAPS = 5  # of the pace that is shown
 _LEAST = 0.02  # relative half-width
 _UNSURE = 0.6  # relative half-width after one interval; falls with the root of their number
 _TRIALS = 20
+_PARTS = (0.5, 0.25)  # of the past, besides all of it
+_CLEARLY = 0.6  # the errors of a shorter past over those of a longer one
 _WITHIN = 0.8  # share of trials that the interval holds
 _Z = 1.28  # of a normal distribution: 80 % lie within
+_PRIOR_SECONDS = 600.0  # of training without a restart, that every job is credited with: one early one proves little
 _INTERRUPTION_SECONDS = 600.0
 _INTERRUPTION_TIMES = 20.0
 _SECONDS_MAX = 1e9  # a farther end is no estimate
@@ -105,24 +109,27 @@ def estimate(pace: Pace, step: int, total_steps: int, now: datetime) -> Estimate
     left, newest = total_steps - step, len(pace.steps) - 1
     if pace.at is None or newest < 1 or left <= 0 or pace.seconds[-1] <= 0:
         return None
-    step_seconds = _forecast(pace, newest, left)
+    share, error = _best(pace, left)
+    step_seconds = _forecast(pace, newest, share)
     rest = left * step_seconds
-    # What was observed covers a part of the rest, and so does a silence that is not longer than any before.
-    begin = max(min(pace.at, now), now - timedelta(seconds=pace.longest)) if step <= pace.step else now
-    spread = max(_LEAST, math.hypot(_error(pace, left), _UNSURE / newest))
+    spread = max(_LEAST, math.hypot(error, _UNSURE / newest))
+    restarts = pace.restarts * rest / (pace.seconds[-1] + _PRIOR_SECONDS)
+    deviation = _Z * math.sqrt(restarts)
     interruption = (pace.restart_seconds + pace.redone_steps * step_seconds) / pace.restarts if pace.restarts else 0.0
-    expected_restarts = pace.restarts * rest / pace.seconds[-1]
-    deviation = _Z * math.sqrt(expected_restarts)
-    latest = rest * math.exp(spread) + (expected_restarts + deviation) * interruption
+    latest = rest * math.exp(spread) + (restarts + deviation) * interruption
     if latest > _SECONDS_MAX:
         return None
-    earliest = rest * math.exp(-spread) + max(0.0, expected_restarts - deviation) * interruption
-    expected = rest + max(0.0, expected_restarts - 0.5) * interruption
+    earliest = rest * math.exp(-spread) + max(0.0, restarts - deviation) * interruption
+    expected = rest + max(0.0, restarts - 0.5) * interruption
+    # A silence up to the longest one before is part of the pace. Beyond that nobody knows: at the latest as long again.
+    silence = max(0.0, (now - pace.at).total_seconds()) if step <= pace.step else 0.0
+    past, overdue = min(silence, pace.longest), max(0.0, silence - pace.longest)
+    left_seconds = max(0.0, expected - past)
     return Estimate(
-        expected=begin + timedelta(seconds=expected),
-        earliest=begin + timedelta(seconds=min(earliest, expected * (1 - _LEAST))),
-        latest=begin + timedelta(seconds=max(latest, expected * (1 + _LEAST))),
-        step_seconds=_mean(pace, max(0, newest - 5), newest),
+        expected=now + timedelta(seconds=left_seconds),
+        earliest=now + timedelta(seconds=max(0.0, min(earliest - past, left_seconds * (1 - _LEAST)))),
+        latest=now + timedelta(seconds=max(latest - past + overdue, left_seconds * (1 + _LEAST))),
+        step_seconds=_mean(pace, max(0, newest - _RECENT_GAPS), newest),
     )
 
 
@@ -132,21 +139,34 @@ def _mean(pace: Pace, begin: int, end: int) -> float:
     return (pace.seconds[end] - pace.seconds[begin]) / steps if steps else 0.0
 
 
-def _forecast(pace: Pace, mark: int, left: int) -> float:
-    """Return the seconds per step that were expected of `left` steps after that mark: those of as many before it."""
-    want = max(left, (pace.steps[mark] - pace.steps[0]) // 3)
-    begin = bisect_left(pace.steps, pace.steps[mark] - want, 0, mark)
-    return _mean(pace, min(begin, mark - 1), mark)
+def _forecast(pace: Pace, mark: int, share: float) -> float:
+    """Return the seconds per step that were expected after that mark, from the newest `share` of the time before it."""
+    since = pace.seconds[mark] - share * (pace.seconds[mark] - pace.seconds[0])
+    return _mean(pace, min(bisect_left(pace.seconds, since, 0, mark), mark - 1), mark)
 
 
-def _error(pace: Pace, left: int) -> float:
-    """Return how wrong the forecasts at earlier marks were about the next steps, as a relative half-width."""
+def _errors(pace: Pace, left: int, share: float) -> list[float]:
+    """Return how wrong such forecasts at earlier marks were about the next `left` steps: |log| of the ratio, sorted."""
     newest = len(pace.steps) - 1
+    stride = max(1, newest // _TRIALS)
     errors = []
-    for mark in range(max(1, newest // _TRIALS), newest, max(1, newest // _TRIALS)):
+    for mark in range(stride, newest, stride):
         end = min(newest, bisect_left(pace.steps, pace.steps[mark] + left, mark + 1))
-        was, said = _mean(pace, mark, end), _forecast(pace, mark, pace.steps[end] - pace.steps[mark])
+        was, said = _mean(pace, mark, end), _forecast(pace, mark, share)
         if was > 0 and said > 0:
             errors.append(abs(math.log(was / said)))
-    errors.sort()
-    return errors[min(len(errors) - 1, int(_WITHIN * len(errors)))] if errors else 0.0
+    return sorted(errors)
+
+
+def _best(pace: Pace, left: int) -> tuple[float, float]:
+    """Return which share of the past to forecast from, and the relative half-width that held 80 % of its trials.
+
+    The whole past averages best over noise and over pauses that come again. A newer part of it is taken where that
+    would have served clearly better, as after a slow beginning or when the speed has changed for good.
+    """
+    share, errors = 1.0, _errors(pace, left, 1.0)
+    for part in _PARTS:
+        other = _errors(pace, left, part)
+        if sum(other) < _CLEARLY * sum(errors):
+            share, errors = part, other
+    return share, errors[min(len(errors) - 1, int(_WITHIN * len(errors)))] if errors else 0.0
