@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -13,6 +14,13 @@ import pytest
 from apiclient import JOBS, PODS, ApiClient, PodHistory, wait_for
 
 ROOT = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -48,13 +56,9 @@ class World:
         self.pods = PODS.format(namespace=namespace)
         self.history = PodHistory(self.api, namespace)
 
-    def start_operator(self, name: str = "operator-a") -> Operator:
-        """Start an operator that watches this namespace alone."""
-        import socket
-
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    def start_operator(self, name: str = "operator-a", **settings: str) -> Operator:
+        """Start an operator that watches this namespace alone, with further settings in its environment."""
+        port = free_port()
         log = self.folder / f"{name}-{len(self.operators)}.log"
         env = os.environ | {
             "KUBECONFIG": str(self.control_plane.kubeconfig),
@@ -63,6 +67,7 @@ class World:
             "GANGER_POD": name,
             "GANGER_HTTP_PORT": str(port),
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'jobs'}",
+            **settings,
         }
         with log.open("w") as out:
             process = subprocess.Popen([sys.executable, "-m", "ganger.app"], env=env, stdout=out, stderr=out)
