@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from ganger.observe.text import CONTENT_TYPE
+
 log = logging.getLogger(__name__)
 GUARD_RETRY_SECONDS = 5
 _ONCE = frozenset({"content-length", "transfer-encoding"})
@@ -234,7 +236,7 @@ def exposition(*parts: Callable[[], bytes]) -> Route:
 
     async def answer(_: Request) -> Response:
         body = b"".join(part() for part in parts)
-        return Response(body=body, content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(body=body, content_type=CONTENT_TYPE)
 
     return answer
 

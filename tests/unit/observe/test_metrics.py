@@ -1,14 +1,15 @@
 import inspect
-import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ganger import __version__
-from ganger.observe.metrics import OperatorMetrics
+from ganger.observe import catalog
+from ganger.observe.metrics import REASONS_MAX, OperatorMetrics
 from ganger.runtime import ports
+from unit.observe.told import told_of
 
-# Each call of the runtime and of `kube.http`, and the samples that it must leave: the names are part of the product.
+# Each call, and the samples that it must leave: the names are part of the product.
 CALLS = {
     "queue_depth": ((3,), {"queue_depth": 3}),
     "queue_waited": ((0.2,), {"queue_wait_seconds_sum": 0.2, "queue_wait_seconds_count": 1}),
@@ -40,6 +41,25 @@ CALLS = {
     "writes_in_flight": ((4,), {"writes_in_flight": 4}),
     "write_waited": ((0.3,), {"write_wait_seconds_sum": 0.3}),
     "event": (("sent",), {'events_total{result="sent"}': 1}),
+    "reported": (
+        ("accepted", 0.002),
+        {'reports_total{result="accepted"}': 1, "report_seconds_sum": 0.002, "report_seconds_count": 1},
+    ),
+    "token_reviewed": (("refused",), {'token_reviews_total{result="refused"}': 1}),
+    "job_finished": (
+        ("team", "Failed", "Oom"),
+        {'jobs_finished_total{namespace="team",reason="Oom",result="Failed"}': 1},
+    ),
+    "job_restarted": (
+        ("team", "Oom", True),
+        {'restarts_total{counted="true",namespace="team",reason="Oom"}': 1},
+    ),
+    "job_seconds": (
+        ("team", "productive", 12.5),
+        {'job_seconds_total{cause="productive",namespace="team"}': 12.5},
+    ),
+    "job_waited": ((40.0,), {"job_wait_seconds_sum": 40.0, "job_wait_seconds_count": 1}),
+    "loop_lagged": ((0.01,), {"loop_lag_seconds_sum": 0.01, "loop_lag_seconds_count": 1}),
     "requested": (
         ("create", "pods", "ok", 0.4),
         {
@@ -70,13 +90,17 @@ def test_a_figure_shows_under_its_name(method):
     assert expected.items() <= samples(metrics).items()
 
 
-def test_every_figure_of_the_runtime_is_taken_and_tested():
-    wanted = {name for name, _ in inspect.getmembers(ports.Metrics, inspect.isfunction) if not name.startswith("_")}
-
-    assert wanted == set(CALLS) - {"requested"}
+OF_THE_RUNTIME = {name for name, _ in inspect.getmembers(ports.Metrics, inspect.isfunction) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("method", sorted(set(CALLS) - {"requested"}))
+def test_every_method_is_tested_and_the_runtime_has_all_it_calls():
+    methods = {name for name, _ in inspect.getmembers(OperatorMetrics, inspect.isfunction) if not name.startswith("_")}
+
+    assert methods - {"exposition"} == set(CALLS)
+    assert OF_THE_RUNTIME <= set(CALLS)
+
+
+@pytest.mark.parametrize("method", sorted(OF_THE_RUNTIME))
 def test_a_method_takes_what_the_runtime_hands_over(method):
     wanted = list(inspect.signature(getattr(ports.Metrics, method)).parameters)
 
@@ -109,27 +133,63 @@ def test_two_operators_of_one_process_do_not_share_their_figures():
     assert 0 == samples(other)["queue_depth"]
 
 
-def test_names_have_one_prefix_a_base_unit_and_a_sentence():
+def exercised():
     metrics = OperatorMetrics()
     for method, (arguments, _) in CALLS.items():
         getattr(metrics, method)(*arguments)
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
-        assert family.name.startswith("ganger_operator_")
-        assert not re.search(r"_(ms|milliseconds|minutes|kb|mb|percent)$", family.name)
-        assert family.documentation.endswith(".") or family.name.endswith("_created")
-        if family.type == "histogram":
-            assert family.name.endswith("_seconds")
+    return metrics
+
+
+def test_what_is_shown_is_the_catalog_and_nothing_else():
+    wanted = {family.name: (family.type, set(family.labels), family.help) for family in catalog.OPERATOR}
+    page = exercised().exposition().decode()
+    shown = {name: told for name, told in told_of(page).items() if name.startswith("ganger_")}
+
+    assert wanted == shown
+
+
+def test_the_process_is_shown_as_the_catalog_says():
+    wanted = {family.name: (family.type, set(family.labels)) for family in catalog.PROCESS}
+    page = exercised().exposition().decode()
+    shown = {name: told[:2] for name, told in told_of(page).items() if not name.startswith("ganger_")}
+
+    assert wanted == shown
 
 
 def test_no_label_grows_with_jobs_or_pods():
-    metrics = OperatorMetrics()
-    for method, (arguments, _) in CALLS.items():
-        getattr(metrics, method)(*arguments)
-    labels = {
-        label
-        for family in text_string_to_metric_families(metrics.exposition().decode())
-        for sample in family.samples
-        for label in sample.labels
-    }
+    labels = {label for family in catalog.OPERATOR for label in family.labels}
+    bounded = {"cause", "counted", "namespace", "reason", "resource", "result", "type", "verb", "version"}
 
-    assert {"le", "reason", "resource", "result", "type", "verb", "version"} == labels
+    assert bounded == labels
+
+
+def test_reasons_that_never_end_are_summed_up():
+    metrics = OperatorMetrics()
+    for number in range(1000):
+        metrics.job_restarted("team", f"Reason{number}", True)
+        metrics.job_finished("team", "Failed", f"Reason{number}")
+    metrics.job_restarted("other", "Reason999", True)
+    found = samples(metrics)
+    restarts = {name: value for name, value in found.items() if name.startswith("restarts_total")}
+
+    assert REASONS_MAX + 2 == len(restarts)
+    assert 1 == restarts['restarts_total{counted="true",namespace="other",reason="Reason999"}']
+    assert 1 == restarts['restarts_total{counted="true",namespace="team",reason="Reason0"}']
+    assert 950 == restarts['restarts_total{counted="true",namespace="team",reason="Other"}']
+    assert 950 == found['jobs_finished_total{namespace="team",reason="Other",result="Failed"}']
+
+
+def test_a_long_reason_is_cut():
+    metrics = OperatorMetrics()
+    metrics.job_restarted("team", "x" * 100, False)
+
+    assert 1 == samples(metrics)[f'restarts_total{{counted="false",namespace="team",reason="{"x" * 64}"}}']
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3.0])
+def test_time_of_jobs_never_goes_back(seconds):
+    metrics = OperatorMetrics()
+    metrics.job_seconds("team", "productive", 5.0)
+    metrics.job_seconds("team", "productive", seconds)
+
+    assert 5.0 == samples(metrics)['job_seconds_total{cause="productive",namespace="team"}']
