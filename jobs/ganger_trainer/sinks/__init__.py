@@ -5,6 +5,7 @@ cannot write is lost, told once, and never ends training.
 """
 
 import queue
+import re
 import sys
 import threading
 import time
@@ -167,4 +168,6 @@ def _told(name: str) -> Iterator[None]:
 
 
 def _warn(name: str, text: str) -> None:
-    print(f"warning: {name}: {text}; training goes on, this is not said again", file=sys.stderr, flush=True)
+    # An address may hold a password, and logs are read by many.
+    harmless = re.sub(r"//[^/@\s]+@", "//", text)
+    print(f"warning: {name}: {harmless}; training goes on, this is not said again", file=sys.stderr, flush=True)

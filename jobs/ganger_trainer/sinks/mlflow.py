@@ -12,6 +12,10 @@ from ganger_trainer.sinks import Outcome, Point
 
 # A training pod reports to those whom its user named, and to nobody else.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# By itself MLflow tries for many minutes before it says that a server is away. 2 + 4 + 8 s, and then the next point:
+# the others wait in the queue meanwhile.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 _tracking: Final = import_module("mlflow.tracking")
 _entities: Final = import_module("mlflow.entities")
 

@@ -62,6 +62,14 @@ def test_a_sink_that_fails_is_told_once_and_takes_nothing_from_the_other(capsys)
     assert "warning: memory: OSError: disk full; training goes on, this is not said again\n" == capsys.readouterr().err
 
 
+def test_a_password_in_an_address_is_not_printed(capsys):
+    one = Sinks([Memory(lambda item: OSError("no answer from https://me:secret@host/api"))])
+    one.write(1, {"a": 1.0})
+    one.close("Done")
+
+    assert "warning: memory: OSError: no answer from https://host/api; training" in capsys.readouterr().err
+
+
 def test_a_sink_that_recovers_goes_on():
     memory = Memory(lambda item: OSError("away") if item[0] == 1 else None)
     one = Sinks([memory])
