@@ -67,7 +67,9 @@ def observe(pace: Pace, at: datetime, step: int, attempt: int) -> Pace:
     if attempt < pace.attempt or (attempt == pace.attempt and step == pace.step):
         return pace
     gap = (at - pace.at).total_seconds()
+    too_long = max(_INTERRUPTION_SECONDS, _INTERRUPTION_TIMES * pace.longest)
     if attempt > pace.attempt or step < pace.step:
+        suspended = attempt == pace.attempt and gap > too_long
         return Pace(
             seconds=pace.seconds,
             steps=pace.steps,
@@ -76,11 +78,10 @@ def observe(pace: Pace, at: datetime, step: int, attempt: int) -> Pace:
             attempt=attempt,
             restarts=pace.restarts + 1,
             redone_steps=pace.redone_steps + max(0, pace.step - step),
-            restart_seconds=pace.restart_seconds + max(0.0, gap),
+            restart_seconds=pace.restart_seconds + (0.0 if suspended else max(0.0, gap)),
             longest=pace.longest,
         )
     done = step - pace.step
-    too_long = max(_INTERRUPTION_SECONDS, _INTERRUPTION_TIMES * pace.longest)
     if gap <= 0 or (gap > too_long and pace.longest > 0):
         gap = done * _mean(pace, 0, len(pace.steps) - 1)
     seconds, steps = (*pace.seconds, pace.seconds[-1] + gap), (*pace.steps, pace.steps[-1] + done)

@@ -75,13 +75,14 @@ def lost(job: TrainingJob, gang: Gang, live: Live | None) -> tuple[int, float]:
     news, words = _report(job, gang, live), [report(pod) for pod in gang.present.values()]
     known = [word.step for word in words if word.step is not None]
     known += [news.step] if news is not None and news.step is not None else []
-    began = (news.resumed_from_step if news is not None else None) or 0
+    began, newest = (news.resumed_from_step if news is not None else None) or 0, max(known, default=0)
     kept = [began]
     if job.spec.checkpoint is not None and job.spec.checkpoint.resume != "Never":
         kept += [word.checkpoint.step for word in words if word.checkpoint is not None]
         kept += [news.checkpoint.step] if news is not None and news.checkpoint is not None else []
-        kept += [job.status.checkpoint.latest_step or 0] if job.status.checkpoint is not None else []
-    newest = max(known, default=0)
+        stored = job.status.checkpoint.latest_step if job.status.checkpoint is not None else None
+        # A stored one beyond the newest step is of an attempt that could not be gone on from.
+        kept += [stored] if stored is not None and stored <= newest else []
     steps = max(0, newest - max(kept))
     if news is not None and news.seconds is not None and news.step is not None and news.step > began:
         return steps, steps * news.seconds.productive / (news.step - began)

@@ -142,6 +142,12 @@ def test_suspension_is_not_part_of_the_pace():
     assert (TOTAL - 1002) / 2 == pytest.approx(asked(pace, 90_250)[0], rel=0.01)
 
 
+def test_suspension_that_cost_steps_does_not_foretell_another():
+    pace = seen(*steady(250), *steady(250, begin=90_000, step=400))
+
+    assert (1, 100, 0.0) == (pace.restarts, pace.redone_steps, pace.restart_seconds)
+
+
 def test_long_silence_moves_the_end_and_opens_the_interval():
     pace = seen(*steady(500))
 

@@ -252,6 +252,20 @@ def test_checkpoint_that_the_status_knows_counts():
     assert (10, 5.0) == lost(a_job, members(a_job), told(AttemptSeconds(productive=75), step=150))
 
 
+def test_checkpoint_that_the_attempt_could_not_go_on_from_keeps_nothing():
+    status = TrainingJobStatus(checkpoint=CheckpointStatus(latest_step=1000))
+    a_job = with_status(job(workers=1, checkpoint=CHECKPOINT), status)
+
+    assert (150, 75.0) == lost(a_job, members(a_job), told(AttemptSeconds(productive=75), step=150))
+
+
+def test_checkpoint_that_is_newer_than_the_last_reported_step_keeps_everything():
+    live = told(AttemptSeconds(productive=75), step=149, checkpoint=ReportedCheckpoint(step=150))
+    a_job = job(workers=1, checkpoint=CHECKPOINT)
+
+    assert (0, 0.0) == lost(a_job, members(a_job), live)
+
+
 def test_attempt_that_nothing_is_kept_of_is_lost_whole():
     live = told(AttemptSeconds(productive=75), step=150, checkpoint=ReportedCheckpoint(step=140))
 
