@@ -35,13 +35,13 @@ class Command:
         self.namespace = namespace
         self.jobs = JOBS.format(namespace=namespace)
         self.pods = PODS.format(namespace=namespace)
-        self._kubeconfig = str(control_plane.kubeconfig)
+        self.kubeconfig = str(control_plane.kubeconfig)
         self._folder = folder
         self._capfd = capfd
 
     def __call__(self, *arguments: str, namespace: str | None = None, kubeconfig: str | None = None) -> Said:
         self._capfd.readouterr()
-        where = ["--kubeconfig", kubeconfig or self._kubeconfig, "-n", namespace or self.namespace]
+        where = ["--kubeconfig", kubeconfig or self.kubeconfig, "-n", namespace or self.namespace]
         code = main.run([*arguments, *where])
         said = self._capfd.readouterr()
         return Said(code, said.out, said.err)

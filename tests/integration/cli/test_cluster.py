@@ -1,7 +1,9 @@
 """Commands that change and read a job, against the real API server; the test plays the operator."""
 
+import re
 import threading
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -199,6 +201,39 @@ def test_wait_says_when_the_job_is_deleted_or_was_never_there(ganger):
 
     assert 3 == said.code
     assert "there is no job digits" in said.err
+
+
+def test_a_checkpoint_is_asked_for_in_an_annotation_and_waited_for(ganger):
+    more = "  checkpoint: {volume: {size: 1Gi}, everySteps: 10}\n"
+    ganger("submit", ganger.manifest(more=more))
+    assert "error: job digits cannot be asked for a checkpoint" in ganger("request", "digits", "checkpoint").err
+    ganger.says("Running", phase="Running")
+    created = datetime.fromisoformat(ganger.job()["metadata"]["creationTimestamp"])
+
+    def save():
+        asked = ganger.job()["metadata"]["annotations"]["ganger.dev/checkpoint-requested-at"]
+        ganger.says("Running", checkpoint={"latestStep": 7, "latestTime": asked})
+
+    timer = later(save, 1.5)
+    said = ganger("request", "digits", "checkpoint", "--wait", "--timeout", "30s")
+    timer.join()
+
+    assert (0, "digits: checkpoint requested\ndigits: checkpoint of step 7 committed\n") == (said.code, said.out)
+    text = ganger.job()["metadata"]["annotations"]["ganger.dev/checkpoint-requested-at"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text)
+    assert created <= datetime.fromisoformat(text) < created + timedelta(minutes=1)
+
+
+def test_stacks_are_asked_for_beside_the_annotations_that_are_there(ganger):
+    ganger("submit", ganger.manifest())
+    ganger.says("Running", phase="Running")
+    ganger.api.merge(f"{ganger.jobs}/digits", {"metadata": {"annotations": {"team": "vision"}}})
+
+    said = ganger("request", "digits", "stacks")
+
+    assert 0 == said.code, said.err
+    annotations = ganger.job()["metadata"]["annotations"]
+    assert {"team", "ganger.dev/stacks-requested-at"} == set(annotations)
 
 
 def test_a_page_of_a_job_tells_progress_and_obstacles(ganger):

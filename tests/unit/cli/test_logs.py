@@ -90,6 +90,40 @@ def test_pods_that_were_cleaned_up_and_workers_that_are_none_are_told(ganger):
     assert 3 == ganger("logs", "nothing").code
 
 
+@pytest.mark.parametrize("end, phase", [("Complete", "Succeeded"), ("Failed", "Failed")])
+@pytest.mark.parametrize("options", [(), ("-f",)])
+def test_a_finished_job_that_keeps_its_pods_shows_its_logs(ganger, end, phase, options):
+    ganger.job(spec={"cleanPodPolicy": "None"}, **{end: "Test"})
+    ganger.pod(0, phase=phase)
+    ganger.logs.pods = {"digits-0-0": [stamped(1, "a"), stamped(2, "b")]}
+
+    said = ganger("logs", "digits", *options)
+
+    assert (0, ["worker-0 | a", "worker-0 | b"]) == (said.code, said.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    "policy, why, fix",
+    [
+        ("All", "its pods were removed (spec.cleanPodPolicy is All)", "spec.cleanPodPolicy None keeps the pods"),
+        ("None", "its pods were deleted by hand or with their nodes", "a store of logs outlives pods and nodes"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("-f",)])
+def test_of_a_job_whose_pods_are_gone_the_last_lines_of_its_failure_are_left(ganger, policy, why, fix, options):
+    last = {"attempt": 1, "reason": "Error", "pod": "digits-1-1", "lastLines": ["Traceback", "OSError: \x1b]0;x\x07"]}
+    ganger.job(spec={"cleanPodPolicy": policy}, Failed="Test", attempt=1, restarts={"total": 1, "last": last})
+
+    said = ganger("logs", "digits", *options)
+
+    assert (3, ["worker-1 | Traceback", "worker-1 | OSError: \\x1b]0;x\\x07"]) == (said.code, said.out.splitlines())
+    assert "the last lines that the status of digits kept of attempt 1:" == said.err.splitlines()[0]
+    assert ["error: job digits has no logs any more", f"  why: {why}"] == said.problem[:2]
+    assert fix in said.problem[2]
+    assert "" == ganger("logs", "digits", "--worker", "0").out
+    assert "" == ganger("logs", "digits", "--attempt", "0").out
+
+
 def test_a_restart_is_followed_and_announced(ganger):
     ganger.job(Running="Test")
     ganger.pod(0)
