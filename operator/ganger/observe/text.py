@@ -1,14 +1,13 @@
 """The Prometheus text format 0.0.4, as far as Ganger writes it by hand.
 
-Source: prometheus.io/docs/instrumenting/exposition_formats. A reader drops the whole page for one bad byte, so whatever
-a user may choose (the name of a metric, a failure's reason) goes through `escaped`.
+Source: prometheus.io/docs/instrumenting/exposition_formats. Prometheus drops a whole page for one label that is not UTF-8,
+so whatever a user may choose (the name of a metric, a failure's reason) goes through `escaped`.
 """
 
 from math import isinf, isnan
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# NUL ends the text for Prometheus' own lexer.
-_LABEL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\0": "\ufffd"})
+_LABEL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _HELP = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 
