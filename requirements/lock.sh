@@ -12,5 +12,8 @@ compile requirements/trainer.in -c requirements/operator.lock -o requirements/tr
 for torch in 2.15.0 2.6.0; do
   printf 'torch==%s\n' "$torch" | compile - -c requirements/trainer.lock -o "requirements/torch-$torch.lock"
 done
+# What the Hugging Face example adds to the pytorch-cuda image.
+compile requirements/huggingface.in -c requirements/trainer.lock -c requirements/torch-2.15.0.lock \
+  -o requirements/huggingface.lock
 compile pyproject.toml requirements/trainer.in --extra operator --extra cli --extra dev \
   -c requirements/operator.lock -c requirements/trainer.lock -c requirements/torch-2.15.0.lock -o requirements/dev.lock

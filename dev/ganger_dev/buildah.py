@@ -91,11 +91,11 @@ def ensure_base() -> None:
 
 
 def build(dockerfile: str, *, tag: str, arguments: Mapping[str, str], log: Path, target: str | None = None) -> None:
-    """Build `images/DOCKERFILE` under `tag`, unchanged steps from the store."""
+    """Build the repository's DOCKERFILE under `tag`, unchanged steps from the store."""
     with tempfile.TemporaryDirectory(dir=below_cache("tmp")) as folder:
         pip = Path(folder) / "pip.conf"
         pip.write_text(pip_configuration(os.environ))
-        words = ["bud", "--layers", "--isolation", "chroot", "-t", tag, "-f", str(repository() / "images" / dockerfile)]
+        words = ["bud", "--layers", "--isolation", "chroot", "-t", tag, "-f", str(repository() / dockerfile)]
         words += ["-v", f"{pip}:/etc/pip.conf:ro"]
         if _CERTIFICATES.is_dir():
             words += ["-v", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]

@@ -31,7 +31,7 @@ _FINGERPRINT = "ganger.dev/fingerprint"
 class Image:
     """One image of the project. name: `NAME:TAG`, as manifests say it. inputs: files and folders that it is made of.
 
-    gib: what one copy of it takes, for the check of free disk space.
+    dockerfile: its path in the repository. gib: what one copy of it takes, for the check of free disk space.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Image:
     def fingerprint(self) -> str:
         """Return a digest of everything that decides the image's content."""
         root = repository()
-        files = files_below(root, (f"images/{self.dockerfile}", *self.inputs))
+        files = files_below(root, (self.dockerfile, *self.inputs))
         digest = hashlib.sha256(json.dumps(dict(self.arguments), sort_keys=True).encode())
         for path in files:
             digest.update(f"\0{path.relative_to(root)}\0".encode())
@@ -70,7 +70,7 @@ def pytorch(torch: str = DEFAULT_TORCH) -> Image:
     trainer = ("jobs/ganger_trainer", "operator/ganger/__init__.py", "operator/ganger/contract.py")
     return Image(
         name=f"pytorch-cuda:v{torch.rpartition('.')[0]}",
-        dockerfile="pytorch-cuda.Dockerfile",
+        dockerfile="images/pytorch-cuda.Dockerfile",
         inputs=("requirements/trainer.lock", lock, *trainer),
         arguments={"TORCH_VERSION": torch, "VERSION": version()},
         gib=6,
@@ -81,10 +81,22 @@ def operator() -> Image:
     """Return the operator's image."""
     return Image(
         name=f"ganger-operator:{version()}",
-        dockerfile="operator.Dockerfile",
+        dockerfile="images/operator.Dockerfile",
         inputs=("requirements/operator.lock", "operator/ganger"),
         arguments={"VERSION": version()},
         gib=0.5,
+    )
+
+
+def huggingface() -> Image:
+    """Return the image of the Hugging Face example: the workers' image and what a user adds to it."""
+    base, example = pytorch(), "jobs/examples/huggingface"
+    return Image(
+        name="huggingface:v5.24",
+        dockerfile=f"{example}/Dockerfile",
+        inputs=(base.dockerfile, *base.inputs, "requirements/huggingface.lock", f"{example}/train.py"),
+        arguments={"BASE": base.built_name},
+        gib=1,
     )
 
 

@@ -67,7 +67,10 @@ def test_the_supervisor_does_not_import_torch():
     )
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+TASKS = [path for path in EXAMPLES if "task" in yaml.safe_load(path.read_text())["spec"]]
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.parent.name)
 def test_each_example_is_a_manifest_whose_task_and_config_are_accepted(path):
     manifest = yaml.safe_load(path.read_text())
     filled = job(name=manifest["metadata"]["name"], **manifest["spec"])
@@ -80,8 +83,19 @@ def test_each_example_is_a_manifest_whose_task_and_config_are_accepted(path):
     assert path.with_name("README.md").is_file()
 
 
-def test_there_are_four_examples():
-    assert ["chargpt", "digits", "fashion_mnist", "quadratic"] == [path.parent.name for path in EXAMPLES]
+def test_there_are_four_examples_of_tasks_and_one_of_a_script():
+    tasks = ["chargpt", "digits", "fashion_mnist", "quadratic"]
+
+    assert tasks == [path.parent.name for path in TASKS]
+    assert sorted([*tasks, "huggingface"]) == [path.parent.name for path in EXAMPLES]
+
+
+def test_the_script_of_hugging_faces_example_knows_nothing_of_ganger():
+    text = (JOBS / "examples" / "huggingface" / "train.py").read_text()
+    code = ast.unparse(ast.parse(text)).replace(ast.get_docstring(ast.parse(text)), "")
+
+    assert "ganger" not in code.lower()
+    assert "callback" not in code.lower()
 
 
 def test_quadratic_finds_the_gradients_of_the_chain_rule():
