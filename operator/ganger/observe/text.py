@@ -1,7 +1,7 @@
 """The Prometheus text format 0.0.4, as far as Ganger writes it by hand.
 
-Source: prometheus.io/docs/instrumenting/exposition_formats. Prometheus drops a whole page for one label that is not UTF-8,
-so whatever a user may choose (the name of a metric, a failure's reason) goes through `escaped`.
+Source: prometheus.io/docs/instrumenting/exposition_formats. Prometheus drops a whole page for one label that is not
+UTF-8, so whatever a user may choose (the name of a metric, a failure's reason) goes through `escaped`.
 """
 
 from math import isinf, isnan

@@ -241,14 +241,13 @@ def named(*names):
     return {name: value for name, value in found.items() if name.startswith("job_metric")}
 
 
-@pytest.mark.parametrize("name", ['a"b', "a\\", "a\nb", "} 1\nganger_job_gpus 9", "漢字", "\r"], ids=ascii)
+@pytest.mark.parametrize("name", ['a"b', "a\\", "a\nb", "} 1\nganger_job_gpus 9", "漢字", "\r", "a\0b"], ids=ascii)
 def test_a_metric_may_have_any_name(name):
     assert {f"job_metric{{name={name}}}": 0} == named(name)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("a\0b", "a\ufffdb"), ("a\udcffb", "a?b")], ids=["nul", "surrogate"])
-def test_a_name_that_would_spoil_the_page_is_mended(name, expected):
-    assert {f"job_metric{{name={expected}}}": 0} == named(name)
+def test_a_name_that_would_spoil_the_page_is_mended():
+    assert {"job_metric{name=a?b}": 0} == named("a\udcffb")
 
 
 def test_long_names_are_cut_and_of_two_that_become_the_same_the_first_stays():

@@ -20,6 +20,7 @@ STRANGE = [
     "\u2028",
     "a\rb",
     "\x01",
+    "a\0b",
 ]
 
 
@@ -33,9 +34,8 @@ def test_a_reader_gets_back_the_label_that_was_written(value):
     assert value == read(f'a{{b="{text.escaped(value)}"}} 1\n').labels["b"]
 
 
-@pytest.mark.parametrize(("value", "expected"), [("a\0b", "a\ufffdb"), ("a\udcffb", "a?b")], ids=["nul", "surrogate"])
-def test_what_would_spoil_the_page_is_replaced(value, expected):
-    assert expected == text.escaped(value)
+def test_what_utf_8_cannot_say_would_spoil_the_page_and_is_replaced():
+    assert "a?b" == text.escaped("a\udcffb")
 
 
 @pytest.mark.parametrize(
