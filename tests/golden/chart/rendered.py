@@ -12,6 +12,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the definition is long
 CHART = Path(__file__).parents[3] / "charts" / "ganger"
 # What the Prometheus operator serves; a cluster has it unless a test says otherwise.
 MONITORING = tuple(f"monitoring.coreos.com/v1/{kind}" for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor"))
+GRAFANA = ("grafana.integreatly.org/v1beta1/GrafanaDashboard",)  # and what the Grafana operator serves
 
 
 class Refused(Exception):  # noqa: N818 - it is what the tests want
@@ -30,7 +31,9 @@ class Chart:
             arguments = (*arguments, "--values", "-")
         return _run(str(self.helm), arguments, json.dumps(values))
 
-    def text(self, values: object = None, *, release: str = "ganger", served: tuple[str, ...] = MONITORING) -> str:
+    def text(
+        self, values: object = None, *, release: str = "ganger", served: tuple[str, ...] = (*MONITORING, *GRAFANA)
+    ) -> str:
         """What is installed with these values, as one text, in a cluster that serves these further versions."""
         versions = [word for version in served for word in ("--api-versions", version)]
         return self.run("template", release, str(CHART), "--namespace", "ganger-system", *versions, values=values or {})

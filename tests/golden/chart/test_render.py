@@ -25,6 +25,7 @@ VALUES = {
         "serviceAccount": {"create": False, "name": "given"},
         "podDisruptionBudget": {"enabled": False},
         "metrics": {"service": {"enabled": False}},
+        "dashboards": {"enabled": False},
     },
     "monitoring": {
         "metrics": {
@@ -60,17 +61,25 @@ VALUES = {
         ],
         "commonLabels": {"team": "platform"},
         "podAnnotations": {"a": "b"},
+        "dashboards": {
+            "label": "team/dashboard",
+            "folder": "",
+            "namespace": "monitoring",
+            "grafanaOperator": {"enabled": True, "instanceSelector": {"dashboards": "grafana"}},
+        },
     },
 }
 
 
 def shown(objects):
-    """The objects as a text to review; of the definition and the alerts only the metadata, since they have files of their own."""
+    """The objects as a text to review; of what has a file of its own, only the metadata."""
     for found in objects:
         if found["kind"] == "CustomResourceDefinition":
             found["spec"] = "as in charts/ganger/files/trainingjobs.yaml"
         if found["kind"] == "PrometheusRule":
             found["spec"] = "as in charts/ganger/alerts/ganger.yaml"
+        if found["kind"] == "ConfigMap":
+            found["data"] = {name: f"as in charts/ganger/dashboards/{name}" for name in found["data"]}
     return "---\n".join(yaml.safe_dump(found, sort_keys=False, width=100) for found in objects)
 
 

@@ -64,6 +64,14 @@ OTHERS = {
     "prometheusRule.thresholds.gpuUtilizationRatio": 0.1,
     "prometheusRule.thresholds.restartsPerHour": 5,
     "prometheusRule.runbookUrl": "https://wiki.example/ganger",
+    "dashboards.enabled": False,
+    "dashboards.label": "team/dashboard",
+    "dashboards.labelValue": "yes",
+    "dashboards.folder": "",
+    "dashboards.folderAnnotation": "team/folder",
+    "dashboards.namespace": "monitoring",
+    "dashboards.grafanaOperator.enabled": True,
+    "dashboards.grafanaOperator.instanceSelector": {"dashboards": "grafana"},
     "priorityClassName": "high",
     "nodeSelector": {"a": "b"},
     "tolerations": [{"operator": "Exists"}],
@@ -80,6 +88,7 @@ NEEDED = {
     "metrics.serviceMonitor.tlsConfig": "metrics.authentication.enabled",
     "metrics.podMonitor.": "metrics.podMonitor.enabled",
     "prometheusRule.": "prometheusRule.enabled",
+    "dashboards.grafanaOperator.": "dashboards.grafanaOperator.enabled",
 }
 
 
@@ -221,6 +230,12 @@ def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
         ({"commonLabels": {"team": "a b"}}, "commonLabels/team"),
         ({"podAnnotations": {"kubectl.kubernetes.io/default-container": "x"}}, "default-container"),
         ({"nodeSelector": {"a": True}}, "nodeSelector/a"),
+        ({"dashboards": {"lable": "x"}}, "lable"),
+        ({"dashboards": {"label": "a b"}}, "dashboards/label"),
+        ({"dashboards": {"label": "app.kubernetes.io/name"}}, "dashboards/label"),
+        ({"dashboards": {"labelValue": 1}}, "dashboards/labelValue"),
+        ({"dashboards": {"namespace": "Team"}}, "dashboards/namespace"),
+        ({"dashboards": {"grafanaOperator": {"selector": {}}}}, "selector"),
     ],
 )
 def test_a_mistake_is_refused_by_its_name(chart, values, named):
