@@ -12,6 +12,7 @@ LOCKS := requirements/dev.lock requirements/torch-2.15.0.lock
 VENV := $(GANGER_CACHE)/venv/$(shell cat $(LOCKS) | sha256sum | cut -c1-12)
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
+PROMETHEUS ?= http://127.0.0.1:9090
 FAST := tests/unit tests/property tests/golden
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/dev
 export GANGER_CACHE
@@ -80,6 +81,10 @@ golden: setup ## rewrite the golden files; the diff is the change of behaviour
 .PHONY: lock
 lock: ## resolve the locks anew from pyproject.toml (needs uv)
 	@bash requirements/lock.sh
+
+.PHONY: dashboards
+dashboards: setup ## ask a real Prometheus (PROMETHEUS=URL) every dashboard query and draw each board
+	@$(PY) -m ganger_dev dashboards --prometheus $(PROMETHEUS) $(ARGS)
 
 # --- cluster and images ---
 

@@ -134,6 +134,37 @@ def run_demo() -> None:
     demo.run()
 
 
+@main.command("dashboards")
+@click.option("--prometheus", "url", default="http://127.0.0.1:9090", show_default=True, help="The Prometheus to ask.")
+@click.option(
+    "--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="How far the boards look back."
+)
+@click.option("--until", type=float, help="Where they end, in seconds since 1970; now unless said.")
+@click.option(
+    "--scrape", default=15, show_default=True, type=click.IntRange(min=1), help="Its scrape interval in seconds."
+)
+@click.option("--var", "variables", multiple=True, metavar="NAME=REGEX", help="The value of a board's variable.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the pictures go.")
+@click.option("--lenient", is_flag=True, help="Draw although queries lack data, and print which.")
+def run_dashboards(
+    url: str,
+    minutes: int,
+    until: float | None,
+    scrape: int,
+    variables: tuple[str, ...],
+    out: Path | None,
+    lenient: bool,
+) -> None:
+    """Ask a Prometheus every query of the shipped dashboards and draw each board as Grafana would."""
+    from ganger_dev import boards_run  # the generators of boards take half a second to import
+
+    click.echo(
+        boards_run.from_url(
+            url, minutes=minutes, until=until, scrape=scrape, variables=variables, folder=out, lenient=lenient
+        )
+    )
+
+
 @main.command("generate")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a checked-in file is stale.")
 def run_generate(check: bool) -> None:

@@ -38,6 +38,25 @@ def ensure() -> Programs:
     return programs()
 
 
+class RefusedError(DevError):
+    """Prometheus answered that it will not do that, such as a query that it cannot parse."""
+
+
+def get(url: str, path: str, **parameters: str) -> Any:
+    """Return the data of an answer of the HTTP API of the Prometheus at `url`; path: such as `targets` or `rules`.
+
+    Raises RefusedError with what Prometheus said where it refuses, and DevError where nobody answers.
+    """
+    address = f"{url.rstrip('/')}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - what the developer named
+            return json.load(answer)["data"]
+    except urllib.error.HTTPError as error:
+        raise RefusedError(f"Prometheus refused {path}", error.read().decode(errors="replace"), "Mend it.") from error
+    except OSError as error:
+        raise DevError(f"no Prometheus answers at {url}", str(error), "Start it, or name another address.") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prometheus:
     """A running Prometheus on a loopback port; `folder` holds its configuration, data and log."""
@@ -59,16 +78,8 @@ class Prometheus:
             return False
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Return the data of an answer of its HTTP API, such as `targets` or `rules`.
-
-        Raises DevError with what Prometheus said where it refuses.
-        """
-        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            raise DevError(f"Prometheus refused {path}", error.read().decode(errors="replace"), "Mend it.") from error
+        """Return the data of an answer of its HTTP API, as `get` does."""
+        return get(self.url, path, **parameters)
 
     def query(self, expression: str, *, at: float | None = None) -> dict[tuple[tuple[str, str], ...], float]:
         """Return the samples of an instant query by their sorted labels, now or `at` seconds since the epoch."""

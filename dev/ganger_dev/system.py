@@ -23,6 +23,7 @@ PACKAGES: dict[str, str] = {
     "skopeo": "skopeo",
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdio.h",
+    "chromium": "chromium",
     "dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
 }
 FOR_THE_NODE = (

@@ -100,6 +100,9 @@ async function main() {
   const drawn = await Promise.all(
     input.panels.map(async (panel) => {
       try {
+        if (panel.type !== 'row' && !KINDS[panel.type]) {
+          throw new Error(`panels of type ${panel.type} cannot be drawn`);
+        }
         const frames = panel.type === 'row' || panel.type === 'text' ? [] : await prepare(panel, input);
         if (panel.type !== 'row' && panel.type !== 'text' && isEmpty(frames)) {
           outcome.empty.push(panel.id);
