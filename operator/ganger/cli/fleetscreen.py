@@ -91,7 +91,7 @@ def _cells(job: TrainingJob | Metadata, now: datetime) -> dict[str, str]:
 
 def _table(rows: Sequence[dict[str, str]], width: int, *, with_namespace: bool) -> list[Text]:
     """Return header and rows in the columns that fit; the bar takes what is left, a long name is cut as the last."""
-    widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in COLUMNS}
+    widths = {name: max([len(name), *(len(row.get(name, "")) for row in rows)]) for name in COLUMNS}
     widths["PROGRESS"] = BAR_MIN + len(" 100%")
     if not with_namespace:
         del widths["NAMESPACE"]

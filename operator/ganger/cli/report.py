@@ -46,7 +46,7 @@ def next_commands(seen: Seen) -> list[str]:
         return [f"ganger logs {name}", f"ganger delete {name}"]
     if job.spec.suspend:
         return [f"ganger resume {name}", f"ganger delete {name}"]
-    return [f"ganger logs -f {name}", f"ganger wait {name}", f"ganger suspend {name}"]
+    return [f"ganger watch {name}", f"ganger logs -f {name}", f"ganger wait {name}", f"ganger suspend {name}"]
 
 
 def _section(label: str, facts: list[str]) -> list[str]:

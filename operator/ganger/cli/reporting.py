@@ -39,9 +39,10 @@ def _never(seen: Seen, since: datetime) -> Hint:
     spec, name = seen.job.spec, seen.job.metadata.name
     cause = f"the workers have run for {figures.age(since, seen.now)} and no progress was reported"
     if spec.script is not None:
-        return Hint(cause, "call ganger_trainer.report(step=..., loss=...) in the training loop of the script")
+        fix = "call ganger_trainer.report(step=..., loss=...) in the training loop"
+        return Hint(cause, f"{fix}; Hugging Face's KubeflowCallback does too")
     if spec.command is not None:
-        fix = "add Hugging Face's KubeflowCallback to its Trainer, or use spec.script and ganger_trainer.report"
+        fix = "use a transformers whose Trainer has KubeflowCallback, or spec.script and ganger_trainer.report"
         return Hint(cause, fix)
     return Hint(
         cause, f"'ganger logs -f {name}' shows what the workers do; 'ganger request {name} stacks' where they are"
@@ -51,7 +52,7 @@ def _never(seen: Seen, since: datetime) -> Hint:
 def _stale(seen: Seen, quiet: timedelta) -> Hint:
     name = seen.job.metadata.name
     how_long = figures.duration(quiet.total_seconds())
-    cause = f"nothing was reported for {how_long}: the workers hang, or cannot reach the operator"
+    cause = f"nothing new was reported for {how_long}: the workers hang, or cannot reach the operator"
     look = f"'ganger logs -f {name}'"
     if seen.job.spec.command is None:
         look = f"'ganger request {name} stacks', then {look}"

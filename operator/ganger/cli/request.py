@@ -32,7 +32,8 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
     """Ask a running job for a checkpoint now, or for the stacks of its processes.
 
     \b
-    checkpoint   every worker stops at the next step that they agree on, and saves
+    checkpoint   a task saves at the next step that its workers agree on,
+                 a script where it asks ganger_trainer.should_save()
     stacks       every worker writes into its log where its processes are
     """
     if waits and what != "checkpoint":
@@ -43,6 +44,10 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
     async def body(connection: Connection) -> Code:
         job = await jobs.job(connection, name)
         _refuse(job, what, session.now())
+        if waits and job.spec.script is not None:
+            why = "a script does not report its checkpoints"
+            fix = f"leave --wait out; 'ganger logs -f {name}' shows what the script says of it"
+            raise Problem("--wait would wait for ever", why, fix, code=Code.USAGE)
         asked = _now(connection, session)
         patch = {"metadata": {"annotations": {ANNOTATIONS[what]: f"{asked:%Y-%m-%dT%H:%M:%SZ}"}}}
         with doing(f"asking job {name}"):
@@ -78,14 +83,11 @@ def _refuse(job: TrainingJob, what: str, now: datetime) -> None:
     if job.status.finished:
         raise Problem(failed, escape(sentence(job, now)), f"'ganger status {name}' tells how it ended", code=Code.USAGE)
     if spec.command is not None:
-        fix = "use spec.task, or spec.script for stacks"
+        fix = "use spec.task or spec.script"
         raise Problem(failed, "spec.command runs without the supervisor that would hear it", fix, code=Code.USAGE)
-    if what == "checkpoint" and spec.checkpoint is None:
+    if what == "checkpoint" and spec.task is not None and spec.checkpoint is None:
         fix = "set spec.checkpoint; it holds from the next run on"
         raise Problem(failed, "it keeps no checkpoints: spec.checkpoint is not set", fix, code=Code.USAGE)
-    if what == "checkpoint" and spec.script is not None:
-        why = "a script saves its own checkpoints, when it likes"
-        raise Problem(failed, why, f"'ganger suspend {name}' sends SIGTERM, upon which it may save", code=Code.USAGE)
     if not job.status.is_true("Running") or spec.suspend:
         fix = f"'ganger wait {name} --for running' waits until it is"
         raise Problem(failed, escape(sentence(job, now)), fix, code=Code.USAGE)
@@ -93,6 +95,8 @@ def _refuse(job: TrainingJob, what: str, now: datetime) -> None:
 
 def _next(job: TrainingJob, what: str) -> str:
     name = f"{job.metadata.name} -n {job.metadata.namespace}"
+    if what == "checkpoint" and job.spec.script is not None:
+        return f"the script saves where it asks ganger_trainer.should_save(); its log tells: ganger logs -f {name}"
     if what == "checkpoint":
         return f"worker 0 saves at the next agreed step; watch status.checkpoint.latestStep: ganger watch {name}"
     return f"every worker writes the stacks of its processes to its log: ganger logs -f {name}"

@@ -146,6 +146,26 @@ def check(name: str, text: str) -> None:
     assert path.read_text() == text, f"{name} differs: make golden rewrites it"
 
 
+@pytest.mark.parametrize("height", [1, 3, 10, 60])
+@pytest.mark.parametrize("width", [1, 13, 24, 47, 131])
+def test_no_size_is_overrun(width, height):
+    pages = (
+        jobscreen.page(trained(), NOW, width, height),
+        jobscreen.page(waiting(), NOW, width, height),
+        fleetscreen.page(fleet(), NOW, width, height, where="team"),
+        fleetscreen.page({}, NOW, width, height, where=""),
+    )
+
+    for picture in pages:
+        assert len(drawn(picture, width).splitlines()) <= height
+
+
+def test_the_page_about_the_command_shows_the_screen_as_it_is():
+    screen = (Path(__file__).parent / "watch-running-80.txt").read_text()
+
+    assert screen in (Path(__file__).parents[3] / "docs" / "cli.md").read_text(), "copy the golden screen into it"
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_job_that_trains(width):
     check(f"watch-running-{width}.txt", drawn(jobscreen.page(trained(), NOW, width, 40), width))

@@ -89,7 +89,10 @@ def test_status_tells_the_progress_the_cause_and_the_next_commands(ganger):
 
     assert 0 == said.code, said.err
     assert "Hint        no node has enough free nvidia.com/gpu" in said.out
-    assert "Next        ganger logs -f digits -n team | ganger wait digits -n team" in said.out
+    assert (
+        "Next        ganger watch digits -n team | ganger logs -f digits -n team | ganger wait digits -n team"
+        in said.out
+    )
 
 
 def test_status_of_a_running_job_tells_figures_and_events(ganger):

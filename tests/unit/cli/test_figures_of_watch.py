@@ -141,7 +141,7 @@ def test_last_lines_are_those_of_the_attempt_and_the_worker_that_failed(attempt,
     "spec, fix",
     [
         ({"script": ["train.py"]}, "ganger_trainer.report(step=..., loss=...)"),
-        ({"command": ["python", "x.py"]}, "Hugging Face's KubeflowCallback"),
+        ({"command": ["python", "x.py"]}, "a transformers whose Trainer has KubeflowCallback"),
         ({}, "'ganger request digits stacks'"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_report_is_late_by_the_measure_of_the_steps_of_the_job():
     assert None is silence(Seen(job=quick, now=late - timedelta(seconds=1)))
     found = silence(Seen(job=quick, now=late))
     assert found is not None
-    assert "nothing was reported for 3m: the workers hang, or cannot reach the operator" == found.cause
+    assert "nothing new was reported for 3m: the workers hang, or cannot reach the operator" == found.cause
     assert None is silence(Seen(job=slow, now=late))
     assert None is not silence(Seen(job=slow, now=at(700)))
 

@@ -54,11 +54,6 @@ def test_stacks_are_asked_for_and_found_in_the_log(ganger):
             {"Running": "Test"},
             "spec.command runs without the supervisor that would hear it",
         ),
-        (
-            CHECKPOINT | {"task": None, "script": ["x.py"]},
-            {"Running": "Test"},
-            "a script saves its own checkpoints, when it likes",
-        ),
     ],
 )
 def test_a_job_that_cannot_save_is_refused_and_nothing_is_written(ganger, spec, status, why):
@@ -115,6 +110,18 @@ def test_waiting_ends_when_the_workers_do(ganger, end, code, what):
     said = ganger("request", "digits", "checkpoint", "--wait")
 
     assert (code, what) == (said.code, said.problem[0])
+
+
+def test_a_script_is_asked_but_nobody_waits_for_what_it_does_not_report(ganger):
+    ganger.job(spec={"task": None, "script": ["train.py"]}, Running="Test")
+
+    said = ganger("request", "digits", "checkpoint", "--wait")
+    assert (2, "  why: a script does not report its checkpoints") == (said.code, said.problem[1])
+    assert [] == ganger.cluster.writes
+
+    said = ganger("request", "digits", "checkpoint")
+    assert [written(ANNOTATION_CHECKPOINT, "2026-01-01T12:01:00Z")] == ganger.cluster.writes
+    assert "the script saves where it asks ganger_trainer.should_save(); its log tells" in said.err
 
 
 def test_waiting_has_an_end_and_options_that_make_no_sense_are_told(ganger):

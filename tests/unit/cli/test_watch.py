@@ -1,6 +1,7 @@
 """`ganger watch` with a fake cluster: lines where there is no terminal, exit codes, and when a screen is drawn."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -172,6 +173,16 @@ def test_a_picture_needs_a_terminal_that_can_show_it(is_terminal, encoding, term
     out.encoding = encoding
 
     assert expected is Terminal(environ={"TERM": term}, out=out).is_screen
+
+
+def test_a_screen_without_its_library_is_told_with_the_extra_that_has_it(ganger, monkeypatch):
+    ganger.job()
+    monkeypatch.setattr(Terminal, "is_screen", True)
+    monkeypatch.setitem(sys.modules, "rich", None)
+
+    said = ganger("watch", "digits")
+
+    assert (2, "  fix: pip install 'ganger[cli]'") == (said.code, said.problem[2])
 
 
 async def test_a_source_that_fails_at_once_draws_nothing():
