@@ -2,18 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import promql_parser as promql
 import pytest
 import yaml
 
+from ganger.api.status import GoodputSeconds, Phase
 from ganger.observe import catalog
+from ganger_dev.dashboards.panel import CAUSES, PHASES
 from ganger_dev.dashboards.queries import choices, panels, queries
 from ganger_trainer import metrics as trainer
 from unit.dashboards.labels import Unknown, labels_of
 from unit.dashboards.shipped import NAMES, load
 
 FOREIGN = yaml.safe_load((Path(__file__).parent / "known_metrics.yaml").read_text("utf-8"))
+# Values of labels that queries speak of. What an operator counts by result is not listed: `ok` is never renamed.
+VALUES = {
+    "phase": set(get_args(Phase)),
+    "cause": set(GoodputSeconds.__struct_fields__),
+    "bound": {"earliest", "expected", "latest"},
+    "counted": {"true", "false"},
+    "result": {"ok"},
+}
 LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -44,6 +55,38 @@ KNOWN = known()
 def test_every_metric_and_label_of_a_query_is_known(name):
     for query in queries(load(name)):
         labels_of(promql.parse(query.expr), KNOWN)
+
+
+def values_of(expr):
+    """Label and value of each matcher that names values; a regular expression of names counts as several."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, promql.VectorSelector):
+            for one in node.matchers.matchers:
+                found.extend((one.name, value) for value in one.value.split("|") if value != ".+")
+
+    promql.walk(expr, visit)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_value_that_a_query_asks_for_exists(name):
+    for query in queries(load(name)):
+        for label, value in values_of(promql.parse(query.expr)):
+            assert value in VALUES[label], query
+
+
+def test_a_value_that_does_not_exist_would_be_found():
+    expr = promql.parse('a{phase=~"Running|Done"} + on () b{namespace=~".+"}')
+
+    assert [("phase", "Running"), ("phase", "Done")] == values_of(expr)
+    assert "Done" not in VALUES["phase"]
+
+
+def test_every_phase_and_cause_has_a_colour():
+    assert VALUES["phase"] == set(PHASES)
+    assert VALUES["cause"] == set(CAUSES)
 
 
 @pytest.mark.parametrize("name", NAMES)
