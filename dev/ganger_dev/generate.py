@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganger.api import crd, reference
-from ganger_dev import dashboards
+from ganger_dev import dashboards, metrics_page
 from ganger_dev.paths import repository
 
 _CRD_HEAD = "# Generated from operator/ganger/api by `make generate`; edit the types there.\n"
@@ -27,6 +27,7 @@ def _crd() -> str:
 OUTPUTS: dict[str, Callable[[], str]] = {
     "charts/ganger/files/trainingjobs.yaml": _crd,
     "docs/reference/trainingjob.md": reference.markdown,
+    "docs/reference/metrics.md": metrics_page.markdown,
     **dashboards.outputs(),
 }
 

@@ -31,7 +31,7 @@ class Family(Struct, frozen=True, kw_only=True):
 def unit(name: str) -> str:
     """Return the base unit that ends a name, "timestamp" for seconds since 1970, "" where it is a plain number."""
     words = name.removesuffix("_total").split("_")
-    if words[-2:] == ["timestamp", "seconds"]:
+    if words[-2:] in (["timestamp", "seconds"], ["time", "seconds"]):  # the client library's is ..._start_time_seconds
         return "timestamp"
     return words[-1] if words[-1] in (*_UNITS, "celsius", "watts") else ""
 

@@ -46,6 +46,7 @@ def test_every_series_of_a_job_names_the_job_first():
         ("ganger_job_seconds", "seconds"),
         ("ganger_operator_job_seconds_total", "seconds"),
         ("ganger_job_created_timestamp_seconds", "timestamp"),
+        ("process_start_time_seconds", "timestamp"),
         ("ganger_job_checkpoint_bytes", "bytes"),
         ("ganger_train_gpu_power_watts", "watts"),
         ("ganger_train_gpu_temperature_celsius", "celsius"),
