@@ -1,12 +1,14 @@
 """Whether a job that runs has told of its training, and what to do where it is silent. Pure."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from ganger.api.observed import Pod
 from ganger.cli import figures
 from ganger.cli.seen import Seen
-from ganger.contract import CONTROL_PORT
+from ganger.contract import ANNOTATION_CONTROL_CA, CONTROL_PORT
 
 # Guesses: a first report waits for imports, a data set and a compiler; a later one for a slow step or an evaluation.
 FIRST_REPORT = timedelta(minutes=3)
@@ -21,12 +23,24 @@ class Hint(Struct, frozen=True):
     fix: str
 
 
+DEAF = "its workers were made without a control channel"
+LISTEN = "install the operator with control.enabled=true; workers that are made from then on have one"
+
+
+def is_deaf(pods: Iterable[Pod]) -> bool:
+    """Whether there are workers and none of them was told where to report; those that were carry an annotation."""
+    found = list(pods)
+    return bool(found) and not any(ANNOTATION_CONTROL_CA in pod.metadata.annotations for pod in found)
+
+
 def silence(seen: Seen) -> Hint | None:
     """Return the hint of a running job that has said nothing for too long, or None while it speaks."""
     progress, running = seen.job.status.progress, seen.job.status.condition("Running")
     since = running.last_transition_time if running is not None else None
     if since is None:
         return None
+    if is_deaf(seen.present):
+        return Hint(f"nothing is reported before the end: {DEAF}", LISTEN) if progress is None else None
     if progress is None or progress.step is None:
         return _never(seen, since) if seen.now - since >= FIRST_REPORT else None
     if progress.updated_time is None:

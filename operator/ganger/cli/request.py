@@ -10,11 +10,13 @@ from ganger.cli import arguments, figures, jobs
 from ganger.cli.connection import Connection
 from ganger.cli.live import one_job
 from ganger.cli.problem import Code, Problem, doing
+from ganger.cli.reporting import DEAF, LISTEN, is_deaf
 from ganger.cli.sentence import sentence
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
 from ganger.contract import ANNOTATION_CHECKPOINT, ANNOTATION_STACKS
 from ganger.kube.resources import TRAINING_JOBS
+from ganger.plan.gang import attempt_of
 
 ANNOTATIONS = {"checkpoint": ANNOTATION_CHECKPOINT, "stacks": ANNOTATION_STACKS}
 
@@ -48,6 +50,7 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
             why = "a script does not report its checkpoints"
             fix = f"leave --wait out; 'ganger logs -f {name}' shows what the script says of it"
             raise Problem("--wait would wait for ever", why, fix, code=Code.USAGE)
+        await _refuse_the_deaf(connection, job)
         asked = _now(connection, session)
         patch = {"metadata": {"annotations": {ANNOTATIONS[what]: f"{asked:%Y-%m-%dT%H:%M:%SZ}"}}}
         with doing(f"asking job {name}"):
@@ -91,6 +94,16 @@ def _refuse(job: TrainingJob, what: str, now: datetime) -> None:
     if not job.status.is_true("Running") or spec.suspend:
         fix = f"'ganger wait {name} --for running' waits until it is"
         raise Problem(failed, escape(sentence(job, now)), fix, code=Code.USAGE)
+
+
+async def _refuse_the_deaf(connection: Connection, job: TrainingJob) -> None:
+    """Raise the problem of workers that nobody can reach, where that can be seen."""
+    try:
+        pods = await jobs.pods(connection, job)
+    except Problem:
+        return  # who may change jobs may not always read pods
+    if is_deaf(pod for pod in pods if attempt_of(pod) == job.status.attempt):
+        raise Problem(f"job {job.metadata.name} cannot be asked for anything", DEAF, LISTEN, code=Code.USAGE)
 
 
 def _next(job: TrainingJob, what: str) -> str:

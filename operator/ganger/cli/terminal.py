@@ -61,7 +61,7 @@ class Terminal:
     def is_screen(self) -> bool:
         """Whether a picture may be drawn on stdout: a terminal that knows where the cursor is, and UTF-8."""
         encoding = (getattr(self.out, "encoding", None) or "").lower().replace("-", "")
-        return self.out.isatty() and self._environ.get("TERM") != "dumb" and encoding == "utf8"
+        return self.out.isatty() and self._environ.get("TERM") not in ("dumb", "unknown") and encoding == "utf8"
 
     def coloured(self, stream: IO[str]) -> bool:
         """Whether colours may be written to the stream (no-color.org, force-color.org)."""

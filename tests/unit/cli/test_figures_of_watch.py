@@ -5,13 +5,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from builders import at, job, with_status
+from builders import at, job, pod, with_status
 from ganger.api.observed import Condition
 from ganger.api.status import Failure, Goodput, GoodputSeconds, Progress, Restarts, TrainingJobStatus
 from ganger.cli import curve, eta, figures, lastfailure, ledger
 from ganger.cli.reporting import FIRST_REPORT, NEXT_REPORT, silence
 from ganger.cli.seen import Seen
 from ganger.cli.series import POINTS_MAX, Series
+from ganger.contract import ANNOTATION_CONTROL_CA
 
 RUNNING = (Condition(type="Running", status="True", last_transition_time=at(0)),)
 
@@ -153,6 +154,19 @@ def test_a_job_that_reports_nothing_is_told_how_to_report(spec, fix):
     assert found is not None
     assert "the workers have run for 3m and no progress was reported" == found.cause
     assert fix in found.fix
+
+
+def test_workers_without_a_channel_are_told_apart_from_workers_that_say_nothing():
+    silent = with_status(job(), running())
+    there = pod(silent, 0)
+
+    found = silence(Seen(job=silent, pods=(there,), now=at(0)))
+
+    assert found is not None
+    assert "nothing is reported before the end: its workers were made without a control channel" == found.cause
+    annotated = msgspec.structs.replace(there.metadata, annotations={ANNOTATION_CONTROL_CA: "PEM"})
+    heard = msgspec.structs.replace(there, metadata=annotated)
+    assert None is silence(Seen(job=silent, pods=(heard,), now=at(0)))
 
 
 def test_a_report_is_late_by_the_measure_of_the_steps_of_the_job():

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from builders import at
-from ganger.contract import ANNOTATION_CHECKPOINT, ANNOTATION_STACKS
+from ganger.contract import ANNOTATION_CHECKPOINT, ANNOTATION_CONTROL_CA, ANNOTATION_STACKS
 
 CHECKPOINT = {"checkpoint": {"volume": {"size": "1Gi"}, "everySteps": 10}}
 
@@ -64,6 +64,20 @@ def test_a_job_that_cannot_save_is_refused_and_nothing_is_written(ganger, spec, 
     assert (2, []) == (said.code, ganger.cluster.writes)
     assert ["error: job digits cannot be asked for a checkpoint", f"  why: {why}"] == said.problem[:2]
     assert 3 == len(said.problem)
+
+
+def test_workers_that_nobody_can_reach_are_not_asked(ganger):
+    ganger.job(spec=CHECKPOINT, Running="Test")
+    pod = ganger.pod(0)
+
+    said = ganger("request", "digits", "checkpoint")
+
+    assert (2, []) == (said.code, ganger.cluster.writes)
+    assert "  why: its workers were made without a control channel" == said.problem[1]
+
+    pod["metadata"]["annotations"] = {ANNOTATION_CONTROL_CA: "PEM"}
+    ganger.cluster.put("pods", pod)
+    assert 0 == ganger("request", "digits", "checkpoint").code
 
 
 def test_waiting_ends_with_a_checkpoint_that_is_newer_than_the_request(ganger):

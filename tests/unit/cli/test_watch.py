@@ -196,6 +196,29 @@ async def test_a_source_that_fails_at_once_draws_nothing():
     assert [] == drawings
 
 
+async def test_between_two_drawings_is_a_pause_whatever_the_news(monkeypatch):
+    news, opened, drawings, pauses = asyncio.Event(), asyncio.Event(), [], []
+    turn = asyncio.sleep
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        await opened.wait()
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+
+    async def source():
+        for _ in range(100):
+            news.set()
+            await turn(0)
+        before = list(drawings)
+        opened.set()
+        return before
+
+    assert [1] == await screen.drawn(source(), lambda: drawings.append(1), news)
+    assert [screen.BETWEEN_SECONDS] == pauses
+    assert screen.BETWEEN_SECONDS >= 0.25
+
+
 async def test_news_are_drawn_together_and_a_tick_draws_without_news(monkeypatch):
     monkeypatch.setattr(screen, "BETWEEN_SECONDS", 0.02)
     monkeypatch.setattr(screen, "TICK_SECONDS", 0.04)
