@@ -149,7 +149,7 @@ def test_every_selector_finds_the_pods_it_is_for(chart):
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     selectors = [deployment["spec"]["selector"]["matchLabels"]]
     for found in objects:
-        if found["kind"] == "Service":
+        if found["kind"] == "Service" and not found["metadata"]["name"].endswith("-control"):
             selectors.append(found["spec"]["selector"])
         if found["kind"] == "PodDisruptionBudget":
             selectors.append(found["spec"]["selector"]["matchLabels"])
@@ -190,12 +190,28 @@ def test_only_the_operators_pods_get_the_token(chart):
 def test_what_the_chart_sets_is_what_the_operator_reads(chart):
     values = {"watchNamespaces": ["a", "b"], "operator": {"logLevel": "warning", "syncWorkers": 3}}
     (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
-    env = {entry["name"]: entry.get("value", "from-the-pod") for entry in container["env"]}
+    env = {entry["name"]: entry.get("value", "10.0.0.1") for entry in container["env"]}
     read = settings.read(env)
 
     assert (("a", "b"), "WARNING", 3) == (read.watch_namespaces, read.log_level, read.sync_workers)
-    assert set(env) == set(re.findall(r'"(GANGER_[A-Z_]+)"', inspect.getsource(settings)))
-    assert [read.http_port] == [port["containerPort"] for port in container["ports"]]
+    assert set(env) | {"GANGER_CONTROL_PORT"} == set(re.findall(r'"(GANGER_[A-Z_]+)"', inspect.getsource(settings)))
+    assert [read.http_port, read.control_port] == [port["containerPort"] for port in container["ports"]]
+    assert ("https://ganger-control.ganger-system.svc:9443", "ganger-control", "ganger-control-tls") == (
+        read.control_url,
+        read.control_service,
+        read.control_secret,
+    )
+
+
+def test_the_control_service_has_no_selector_since_the_leader_says_where_it_is(chart):
+    service = next(
+        found
+        for found in chart.objects()
+        if (found["kind"], found["metadata"]["name"]) == ("Service", "ganger-control")
+    )
+
+    assert "selector" not in service["spec"]
+    assert [9443] == [port["port"] for port in service["spec"]["ports"]]
 
 
 @pytest.mark.parametrize(
