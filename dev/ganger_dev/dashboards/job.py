@@ -221,7 +221,7 @@ def _checkpoints() -> Panels:
         ),
         lines(
             "Time of a save",
-            "From the copy to the commit of the newest checkpoint; training goes on meanwhile.",
+            "From the copy to the commit of the newest checkpoint.",
             "s",
             Ask(rank("ganger_train_checkpoint_seconds", by=""), NAME),
             low=0,

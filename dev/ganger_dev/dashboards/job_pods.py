@@ -23,7 +23,7 @@ def speed() -> Panels:
     return [
         lines(
             "Time left",
-            "Until the last step: expected, with the interval from the spread of recent step times.",
+            "Until the last step: as expected, and between what bounds four out of five jobs end.",
             "s",
             left("earliest"),
             left("expected"),
