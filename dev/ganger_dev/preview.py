@@ -27,6 +27,7 @@ from ganger_dev.images import files_below
 from ganger_dev.paths import below_cache, locked, repository, require_free
 
 WIDTH = 1600  # pixels of a picture
+_SETTINGS = ("build.mjs", "tsconfig.json")  # beside the sources, what the build follows
 CELL, GAP, HEADER = 30, 8, 56  # pixels; Grafana's grid, and what the page puts above it
 _DOCUMENT = """<!doctype html><meta charset="utf-8"><style>body {{ margin: 0 }}</style>
 <link rel="stylesheet" href="page.css"><div id="root"></div><script type="application/json" id="outcome"></script>
@@ -51,13 +52,13 @@ def sources() -> Path:
 def page() -> Path:
     """Return where the page lies that is built from what the tree holds now, whether or not it is."""
     folder = below_cache("preview", _digest("package-lock.json"))
-    return folder / f"page-{_digest('package-lock.json', 'build.mjs', 'src')}"
+    return folder / f"page-{_digest('package-lock.json', *_SETTINGS, 'src')}"
 
 
 def ensure_page() -> Path:
-    """Return the folder of the built page, made anew when a source of it changed: 25 s the first time, then 3 s.
+    """Return the folder of the built page, made anew when a source of it changed: 40 s the first time, then 10 s.
 
-    Raises DevError where node or npm is missing, the libraries cannot be fetched, or the build fails.
+    Raises DevError where npm is missing, the libraries cannot be fetched, a type is wrong, or the build fails.
     """
     bundle = page()
     folder = bundle.parent
@@ -70,12 +71,13 @@ def ensure_page() -> Path:
             _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder)
             (folder / ".installed").touch()
         if not bundle.exists():
-            shutil.copy(sources() / "build.mjs", folder)
+            for name in _SETTINGS:
+                shutil.copy(sources() / name, folder)
             shutil.rmtree(folder / "src", ignore_errors=True)
             shutil.copytree(sources() / "src", folder / "src")
             for old in folder.glob("page-*"):
                 shutil.rmtree(old)
-            _run(["node", "build.mjs", "page-unfinished"], folder)
+            _run(["npm", "run", "--silent", "build", "page-unfinished"], folder)
             (folder / "page-unfinished").rename(bundle)
     return bundle
 
