@@ -51,7 +51,7 @@ def account(job: TrainingJob, gang: Gang, live: Live | None, now: datetime) -> G
         stop = max(begin, min(_since(birth, span.until), end))
         parts[span.cause] += stop - begin
         begin = stop
-    saving = round((parts["productive"] - trained) * _share_of_saving(news))
+    saving = _saving(job.status, news, parts["checkpointing"], parts["productive"] - trained)
     parts["productive"] -= saving
     parts["checkpointing"] += saving
     return _goodput(parts, goodput.lost_steps, birth + timedelta(milliseconds=end))
@@ -121,7 +121,7 @@ def _work(gang: Gang, news: LiveReport | None) -> list[Span]:
         return [Span(_OPEN, "productive")]  # a command that says nothing of its training
     if news.seconds is None:
         return [Span(_OPEN, _OF_PHASE.get(news.phase, "productive"))]
-    # Saving is not told by its phase here but by its share of the training, see `account`.
+    # Saving is not told by its phase here but by its seconds, see `_saving`.
     now = Span(_OPEN, "productive" if news.phase == "Checkpointing" else _OF_PHASE.get(news.phase, "productive"))
     began = _started(gang.present[news.worker]) if news.worker in gang.present else None
     if began is None:
@@ -130,14 +130,17 @@ def _work(gang: Gang, news: LiveReport | None) -> list[Span]:
     return [Span(ready, "starting"), Span(ready + timedelta(seconds=news.seconds.restoring), "restoring"), now]
 
 
-def _share_of_saving(news: LiveReport | None) -> float:
-    """Return which part of the attempt's training went into saving so far.
+def _saving(status: TrainingJobStatus, news: LiveReport | None, accounted: int, trained: int) -> int:
+    """Return which part of the newly trained time went into saving; all in milliseconds.
 
-    What of it was accounted before is not stored, so new time is split as all time of the attempt was.
+    In the first attempt everything accounted is of this attempt, and what the worker tells beyond it is new. Later it
+    is not known how much was accounted since the attempt began: new time is split as all time of the attempt was.
     """
     told = (news.seconds if news is not None else None) or AttemptSeconds()
-    trained = told.productive + told.checkpointing
-    return told.checkpointing / trained if trained else 0.0
+    if status.attempt == 0 and status.condition("Suspended") is None:
+        return min(trained, max(0, round(told.checkpointing * 1000) - accounted))
+    whole = told.productive + told.checkpointing
+    return round(trained * told.checkpointing / whole) if whole else 0
 
 
 def _report(job: TrainingJob, gang: Gang, live: Live | None) -> LiveReport | None:

@@ -79,7 +79,7 @@ def test_worker_tells_when_it_began_to_train():
     goodput = account(a_job, members(a_job, worker(a_job, 0)), live, at(23))
 
     expected = {"queued": 1.0, "scheduling": 1.0, "image": 1.0, "starting": 4.0, "restoring": 2.0}
-    assert expected | {"productive": 12.6, "checkpointing": 1.4} == spent(goodput)
+    assert expected | {"productive": 13.0, "checkpointing": 1.0} == spent(goodput)
 
 
 def test_phase_is_believed_until_the_next_report():
@@ -107,13 +107,23 @@ def test_script_that_reports_a_phase_alone_is_believed_too():
     assert {"queued": 20.0, "productive": 5.0} == spent(account(a_job, gang_, told(phase="Training"), at(25)))
 
 
-def test_worker_that_saves_now_is_accounted_by_its_share_of_saving():
-    a_job = with_status(job(workers=1), TrainingJobStatus(conditions=(UP,), goodput=accounted(20, queued=20)))
-    live = told(AttemptSeconds(starting=1, productive=15, checkpointing=5), phase="Checkpointing")
+def test_saving_of_the_first_attempt_is_what_the_worker_tells():
+    goodput, live = accounted(20, productive=18, checkpointing=2), told(AttemptSeconds(productive=17, checkpointing=5))
+    a_job = with_status(job(workers=1), TrainingJobStatus(conditions=(UP,), goodput=goodput))
+    gang_ = members(a_job, worker(a_job, 0))
 
-    goodput = account(a_job, members(a_job, worker(a_job, 0)), live, at(28))
+    assert {"productive": 20.0, "checkpointing": 5.0} == spent(account(a_job, gang_, live, at(25)))
+    assert {"productive": 18.0, "checkpointing": 3.0} == spent(account(a_job, gang_, live, at(21)))
 
-    assert {"queued": 20.0, "productive": 6.0, "checkpointing": 2.0} == spent(goodput)
+
+def test_saving_of_a_later_attempt_is_split_by_its_share():
+    status = TrainingJobStatus(conditions=(UP,), attempt=1, goodput=accounted(20, queued=18, checkpointing=2))
+    a_job = with_status(job(workers=1), status)
+    live = told(AttemptSeconds(starting=1, productive=15, checkpointing=5), phase="Checkpointing", attempt=1)
+
+    goodput = account(a_job, members(a_job, worker(a_job, 0, attempt=1)), live, at(28))
+
+    assert {"queued": 18.0, "productive": 6.0, "checkpointing": 4.0} == spent(goodput)
 
 
 def test_report_of_an_older_attempt_or_of_pods_before_a_suspension_says_nothing():
@@ -209,10 +219,11 @@ def test_job_that_was_never_stored_has_no_account():
 
 
 def test_many_short_accounts_do_not_drift():
-    goodput, live = accounted(0), told(AttemptSeconds(productive=2, checkpointing=1))
+    goodput, live = accounted(0), told(AttemptSeconds(productive=2, checkpointing=1), attempt=1)
     for number in range(1, 2001):
-        a_job = with_status(job(workers=1), TrainingJobStatus(conditions=(UP,), goodput=goodput))
-        goodput = account(a_job, members(a_job, worker(a_job, 0, started=0.0)), live, at(number * 0.1))
+        a_job = with_status(job(workers=1), TrainingJobStatus(conditions=(UP,), attempt=1, goodput=goodput))
+        pods = worker(a_job, 0, started=0.0, attempt=1)
+        goodput = account(a_job, members(a_job, pods), live, at(number * 0.1))
 
     assert {"productive": 134.0, "checkpointing": 66.0} == spent(goodput)
     assert at(200) == goodput.accounted_time
