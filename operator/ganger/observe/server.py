@@ -97,6 +97,8 @@ class Server:
         if not self._has_room():
             writer.transport.abort()
             return
+        # `drain` is to wait for the last byte: a close that leaves some behind makes a later abort fail (CPython 3.11).
+        writer.transport.set_write_buffer_limits(0)
         self._tasks.add(task)
         try:
             await self._serve(task, reader, writer)

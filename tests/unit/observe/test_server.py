@@ -189,6 +189,44 @@ async def test_a_client_that_reads_gets_the_whole_of_a_long_answer(port):
     assert (await send(port, ask("/big"))).endswith(BIG)
 
 
+async def bytes_that_the_sockets_take():
+    taken = asyncio.get_running_loop().create_future()
+
+    async def accept(_, writer):
+        sent = 0
+        while not writer.transport.get_write_buffer_size():
+            writer.write(b"x" * 10_000)
+            sent += 10_000
+        taken.set_result(sent - writer.transport.get_write_buffer_size())
+        writer.transport.abort()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        size = await taken
+        writer.transport.abort()
+    return size
+
+
+@pytest.mark.parametrize("more", [10_000, 25_000, 50_000])
+async def test_an_answer_just_too_long_for_the_sockets_ends_its_connection_quietly(more, caplog):
+    body = b"x" * (await bytes_that_the_sockets_take() + more)
+
+    async def long(_):
+        return Response(body=body)
+
+    async with serving(Limits(), **{"/long": long}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.transport.pause_reading()
+        writer.write(ask("/long"))
+        await asyncio.sleep(0.05)
+        writer.transport.resume_reading()
+        answer = await reader.read()
+        await asyncio.sleep(0.02)
+
+    assert answer.endswith(body)
+    assert [] == caplog.records
+
+
 @pytest.mark.parametrize("held", [b"", b"GET /echo HTTP/1.1\r\nX:", b"GET /echo HTTP/1.1\r\n\r\n", ask("/big")])
 async def test_a_probe_is_answered_though_others_hold_every_connection(held, caplog):
     limits = Limits(connections=8, request_seconds=30, idle_seconds=30, answer_seconds=30)
