@@ -188,12 +188,18 @@ def test_only_the_operators_pods_get_the_token(chart):
 
 
 def test_what_the_chart_sets_is_what_the_operator_reads(chart):
-    values = {"watchNamespaces": ["a", "b"], "operator": {"logLevel": "warning", "syncWorkers": 3}}
+    values = {
+        "watchNamespaces": ["a", "b"],
+        "operator": {"logLevel": "warning", "syncWorkers": 3},
+        "metrics": {"authentication": {"enabled": True}},
+    }
     (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
-    env = {entry["name"]: entry.get("value", "10.0.0.1") for entry in container["env"]}
+    env = {entry["name"]: entry.get("value", "from-the-pod") for entry in container["env"]}
+    env["GANGER_POD_IP"] = "10.0.0.1"
     read = settings.read(env)
 
     assert (("a", "b"), "WARNING", 3) == (read.watch_namespaces, read.log_level, read.sync_workers)
+    assert read.metrics_auth
     assert set(env) | {"GANGER_CONTROL_PORT"} == set(re.findall(r'"(GANGER_[A-Z_]+)"', inspect.getsource(settings)))
     assert [read.http_port, read.control_port] == [port["containerPort"] for port in container["ports"]]
     assert ("https://ganger-control.ganger-system.svc:9443", "ganger-control", "ganger-control-tls") == (

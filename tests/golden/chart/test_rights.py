@@ -14,8 +14,10 @@ from ganger.kube import resources
 ROOT = Path(__file__).parents[3] / "operator" / "ganger"
 VERBS = {
     "list": "list", "watch": "watch", "get": "get", "create": "create", "update": "update", "delete": "delete",
-    "apply": "patch", "patch": "patch", "patch_status": "patch",
+    "apply": "patch", "patch": "patch", "patch_status": "patch", "review": "create",
 }  # fmt: skip
+# Server-side apply makes an object that is not there, and then needs the right to create it too.
+MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 # What a variable stands for, where a call names no constant. A new call of that kind fails below until it is told here.
 VARIABLES = {
     ("runtime/reflector.py", "self.resource"): ("TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES"),
@@ -28,7 +30,7 @@ ONLY = {("app/execute.py", "create"): ("SERVICES", "CLAIMS")}
 def asked():
     """Each right that the code asks for: verb, group, resource with its subresource."""
     found = set()
-    for room in ("app", "runtime"):
+    for room in ("app", "control", "runtime", "kube"):
         for path in sorted((ROOT / room).glob("*.py")):
             file = f"{room}/{path.name}"
             for call in ast.walk(ast.parse(path.read_text())):
@@ -42,6 +44,8 @@ def asked():
                         resource = getattr(resources, name)
                         plural = f"{resource.plural}/{sub}" if sub else resource.plural
                         found.add((VERBS[verb], resource.group, plural))
+                        if verb == "apply" and name in MADE_BY_APPLY:
+                            found.add(("create", resource.group, plural))
     return found
 
 
@@ -49,8 +53,7 @@ def is_call_of_cluster(call):
     return (
         isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
-        and isinstance(call.func.value, ast.Attribute)
-        and call.func.value.attr == "_cluster"
+        and (getattr(call.func.value, "attr", None) == "_cluster" or getattr(call.func.value, "id", None) == "cluster")
         and call.func.attr in VERBS
     )
 
@@ -81,42 +84,87 @@ def roles_of(objects, account="ganger"):
     ]
 
 
-@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["ganger-system"]}])
+GUARDED = {"metrics": {"authentication": {"enabled": True}}}
+
+
+@pytest.mark.parametrize("values", [GUARDED, GUARDED | {"watchNamespaces": ["ganger-system"]}])
 def test_granted_is_what_the_code_asks_for(chart, values):
     roles = roles_of(chart.objects(values))
 
-    assert 2 == len(roles)
+    assert 4 == len(roles)
     assert asked() == granted(roles)
 
 
+def test_who_may_read_the_metrics_is_asked_only_where_that_matters(chart):
+    extra = granted(roles_of(chart.objects(GUARDED))) - granted(roles_of(chart.objects()))
+
+    assert {("create", "authorization.k8s.io", "subjectaccessreviews")} == extra
+
+
+def test_without_the_control_channel_its_rights_are_not_given(chart):
+    extra = granted(roles_of(chart.objects())) - granted(roles_of(chart.objects({"control": {"enabled": False}})))
+
+    assert {
+        ("get", "", "secrets"),
+        ("patch", "", "secrets"),
+        ("create", "discovery.k8s.io", "endpointslices"),
+        ("patch", "discovery.k8s.io", "endpointslices"),
+        ("create", "authentication.k8s.io", "tokenreviews"),
+    } == extra
+
+
+def test_a_secret_of_the_users_is_read_and_never_written(chart):
+    values = {"control": {"tlsSecret": "from-cert-manager"}}
+    rights = [(rule["verbs"], rule["resourceNames"]) for rule in secrets_of(chart.objects(values))]
+
+    assert [(["get"], ["from-cert-manager"])] == rights
+    assert not [found for found in chart.objects(values) if found["kind"] == "Secret"]
+
+
+def secrets_of(objects):
+    """Every rule of the operator on Secrets."""
+    return [rule for role in roles_of(objects) for rule in role["rules"] if "secrets" in rule["resources"]]
+
+
 def test_the_code_asks_for_what_we_know():
-    assert 24 == len(asked())
+    assert 30 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 
 def test_rights_of_a_namespace_are_given_in_that_namespace_alone(chart):
     objects = chart.objects({"watchNamespaces": ["team-a", "team-b"]})
     roles = roles_of(objects)
+    spaces = sorted(role["metadata"]["namespace"] for role in roles if role["kind"] == "Role")
+    (everywhere,) = [role for role in roles if role["kind"] == "ClusterRole"]
 
-    assert {"Role"} == {role["kind"] for role in roles}
-    assert ["ganger-system", "team-a", "team-b"] == sorted(role["metadata"]["namespace"] for role in roles)
-    assert not [found for found in objects if found["kind"] == "ClusterRoleBinding"]
+    assert ["ganger-system", "ganger-system", "team-a", "team-b"] == spaces
+    # Reviews belong to no namespace; they are questions, and answer only who holds a token.
+    assert {("create", "authentication.k8s.io", "tokenreviews")} == granted([everywhere])
+    without = chart.objects({"watchNamespaces": ["team-a", "team-b"], "control": {"enabled": False}})
+    assert not [found for found in without if found["kind"] == "ClusterRoleBinding"]
 
 
 def test_elections_touch_one_lease_alone(chart):
-    election = chart.one("Role")
+    election = chart.one("Role", name="ganger-election")
     for rule in election["rules"]:
         assert ["leases"] == rule["resources"]
         assert ["create"] == rule["verbs"] or [LEASE_NAME] == rule["resourceNames"]
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}])
-def test_no_role_of_the_chart_has_a_wildcard_or_reads_secrets_or_enters_pods(chart, values):
+def test_no_role_of_the_chart_has_a_wildcard_or_enters_pods(chart, values):
     for found in chart.objects(values):
         for verb, group, resource in granted([found]) if found["kind"].endswith("Role") else ():
             assert "*" not in (verb, group, resource)
-            assert resource not in ("secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token")
+            assert resource not in ("pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token")
             assert verb not in ("escalate", "bind", "impersonate")
+
+
+@pytest.mark.parametrize("values", [{}, GUARDED, {"watchNamespaces": ["team-a"]}])
+def test_of_all_secrets_the_operator_may_read_its_own_certificate_alone(chart, values):
+    (rule,) = secrets_of(chart.objects(values))
+
+    assert (["get", "patch"], ["ganger-control-tls"]) == (rule["verbs"], rule["resourceNames"])
 
 
 def test_users_read_and_edit_jobs_but_not_their_status(chart):
