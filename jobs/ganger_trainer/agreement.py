@@ -33,7 +33,7 @@ class Agreement:
     def meet(self, step: int, *, stop: bool, save: bool, step_seconds: float) -> Decision:
         """Combine the requests of all ranks. A collective call, at `next_step` only.
 
-        stop: this rank was asked to stop. save: rank 0's clock says that a checkpoint is due; other ranks' is ignored.
+        stop: this rank was asked to stop. save: a checkpoint is due or was asked for; rank 0's word alone counts.
         step_seconds: mean duration of recent steps; rank 0's counts.
         """
         assert step == self.next_step, f"meeting at step {step}, agreed on {self.next_step}"

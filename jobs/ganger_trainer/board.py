@@ -5,14 +5,26 @@ Readers (metrics, the termination message) take copies; the listener thread writ
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 
-from ganger_trainer.reports import Ended, Exit, Progress, Report, Saved, Started, Stopping, Training
+from ganger_trainer.ledger import Ledger
+from ganger_trainer.reports import Ended, Entered, Exit, Progress, Report, Saved, Started, Stopping, Training
 
 
 class Board:
-    """Collects reports and exits of local workers. Thread-safe, and safe to read from a signal handler."""
+    """Collects reports and exits of local workers. Thread-safe, and safe to read from a signal handler.
 
-    def __init__(self) -> None:
+    first_rank: the lowest local rank; it speaks for this worker where one has to. clock: monotonic seconds.
+    """
+
+    def __init__(self, first_rank: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first_rank = first_rank
+        self._clock = clock
+        self._ledger = Ledger(clock())
+        self._ending = False
+        self._started = 0
+        self._posts: Counter[str] = Counter(ok=0, refused=0, failed=0)
         self._lock = threading.RLock()  # a handler may interrupt a reader on the same thread
         self._progress: dict[int, Progress] = {}
         self._pids: dict[int, int] = {}
@@ -28,12 +40,16 @@ class Board:
     def hear(self, report: Report | Exit) -> None:
         """Take in one report."""
         with self._lock:
+            if isinstance(report, Entered | Training | Progress) and report.rank == self._first_rank:
+                phase = report.phase if isinstance(report, Entered) else "Training"
+                self._ledger.enter(phase, self._clock())
             match report:
                 case Progress():
                     self._progress[report.rank] = report
                     self._metrics |= report.metrics
                 case Started():
                     self._pids[report.rank] = report.pid
+                    self._started += 1
                 case Training():
                     self._training[report.rank] = report
                 case Saved() if report.reason == "":
@@ -45,6 +61,7 @@ class Board:
                 case Ended():
                     self._ended.append(report)
                     self._metrics |= report.metrics
+                    self._ending |= report.rank == self._first_rank
                 case Exit():
                     self._exits.append(report)
                     self._pids.pop(report.rank, None)
@@ -53,6 +70,36 @@ class Board:
         """Return the processes that are alive, by rank."""
         with self._lock:
             return dict(self._pids)
+
+    def started(self) -> int:
+        """Return how many local processes have begun, those that are gone included."""
+        with self._lock:
+            return self._started
+
+    def stop(self) -> None:
+        """Note that this worker is to end: from now on its phase is Stopping, whatever its ranks still do."""
+        with self._lock:
+            self._ending = True
+
+    def phase(self) -> str:
+        """Return what this worker does now, one of the contract's REPORT_PHASES."""
+        with self._lock:
+            return "Stopping" if self._ending else self._ledger.phase
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds since this board was made by REPORT_CAUSES."""
+        with self._lock:
+            return self._ledger.seconds(self._clock())
+
+    def posted(self, result: str) -> None:
+        """Count a report to the operator: ok, refused or failed."""
+        with self._lock:
+            self._posts[result] += 1
+
+    def posts(self) -> dict[str, int]:
+        """Return the reports to the operator so far, by result."""
+        with self._lock:
+            return dict(self._posts)
 
     def progress_by_rank(self) -> dict[int, Progress]:
         """Return the newest progress of each local rank."""

@@ -7,6 +7,7 @@ what it may hold and what to do. All errors are told at once. Pure: a mapping go
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,6 +17,8 @@ from ganger_trainer import config
 from ganger_trainer.failures import UserError
 
 HELPER_SOCKET: Final = "GANGER_TRAINER_SOCKET"  # set by the supervisor for its own workers; not part of the contract
+
+_PLAIN: Final = (("http", "127.0.0.1"), ("http", "::1"), ("http", "localhost"))
 
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -33,10 +36,19 @@ class CheckpointPolicy(Struct, frozen=True, kw_only=True, rename="camel", forbid
     on_no_valid_checkpoint: Literal["Fail", "Restart"] = "Fail"
 
 
+class Control(Struct, frozen=True, kw_only=True):
+    """Where this worker reports to, and the files that prove who speaks and who listens."""
+
+    url: str
+    token: Path
+    authority: Path
+
+
 class Worker(Struct, frozen=True, kw_only=True):
     """Everything one pod knows about itself and its job.
 
     rendezvous_port 0 means: any free port (allowed for a gang of one only). metrics_port None: no metrics endpoint.
+    control None: nobody wants reports.
     """
 
     job: str
@@ -56,11 +68,17 @@ class Worker(Struct, frozen=True, kw_only=True):
     metrics_port: int | None
     termination_log: Path | None
     grace_seconds: int
+    control: Control | None = None
 
     @property
     def world_size(self) -> int:
         """Processes of the whole gang."""
         return self.workers * self.processes
+
+    @property
+    def first_rank(self) -> int:
+        """The lowest rank in this pod."""
+        return self.worker * self.processes
 
 
 def read(environ: Mapping[str, str]) -> Worker:
@@ -98,6 +116,7 @@ def read(environ: Mapping[str, str]) -> Worker:
         metrics_port=reader.integer(contract.ENV_METRICS_PORT, default=0, low=0, high=65535) if port_text else None,
         termination_log=Path(log) if (log := environ.get(contract.ENV_TERMINATION_LOG)) else None,
         grace_seconds=reader.integer(contract.ENV_GRACE_SECONDS, default=contract.GRACE_SECONDS, low=1),
+        control=reader.control(),
     )
     if reader.faults:
         raise UserError("EnvironmentInvalid", "; ".join(reader.faults))
@@ -161,6 +180,25 @@ class _Reader:
             )
             return None, None
         return None, parts
+
+    def control(self) -> Control | None:
+        text = self.environ.get(contract.ENV_CONTROL_URL)
+        if not text:
+            return None
+        try:
+            url = urlsplit(text)
+            good = bool(url.hostname) and url.port != 0 and not url.query and not url.fragment
+        except ValueError:
+            good = False
+        if not good or (url.scheme != "https" and (url.scheme, url.hostname) not in _PLAIN):
+            allowed = "https://host:port/path; without TLS this machine alone, as http://127.0.0.1:port/path"
+            self.fault(contract.ENV_CONTROL_URL, text, allowed)
+            return None
+        return Control(
+            url=text.rstrip("/"),
+            token=Path(self.environ.get(contract.ENV_CONTROL_TOKEN) or f"{contract.CONTROL_MOUNT}/token"),
+            authority=Path(self.environ.get(contract.ENV_CONTROL_CA) or f"{contract.CONTROL_MOUNT}/ca.crt"),
+        )
 
     def policy(self) -> CheckpointPolicy:
         text = self.environ.get(contract.ENV_CHECKPOINT)

@@ -1,11 +1,14 @@
-"""Five lines for a script that torchrun could run too.
+"""A few lines for a script that torchrun could run too.
 
     import ganger_trainer
     ganger_trainer.report(step=step, loss=loss.item(), total_steps=1000, accuracy=0.9)
+    if ganger_trainer.should_save():      # somebody asked for a checkpoint
+        save(ganger_trainer.checkpoint_dir() / "last.safetensors")
     if ganger_trainer.should_stop():      # SIGTERM came: save, then leave the loop
         save(ganger_trainer.checkpoint_dir() / "last.safetensors"); break
 
-Outside Ganger `report` and `should_stop` do nothing and `checkpoint_dir` is `./checkpoints`. torch is not needed.
+Outside Ganger the first three do nothing and `checkpoint_dir` is `./checkpoints`. torch is not needed. The first of
+these calls also makes SIGUSR2 write the stacks of this process to standard error: so Ganger shows where a job hangs.
 """
 
 import math
@@ -15,10 +18,13 @@ from pathlib import Path
 from types import FrameType
 
 from ganger.contract import ENV_CHECKPOINT_DIR
+from ganger_trainer import stacks
 from ganger_trainer.environment import HELPER_SOCKET
 from ganger_trainer.reports import Progress, Sender, Stopping
+from ganger_trainer.save_requests import SaveRequests
 
 _sender: tuple[int, Sender] | None = None
+_requests: SaveRequests | None = None
 _stop = False
 _listening = False
 
@@ -58,6 +64,19 @@ def should_stop() -> bool:
     return _stop
 
 
+def should_save() -> bool:
+    """Return True once for each request for a checkpoint: save, and go on.
+
+    A request reaches every process of the job, at slightly different times: in a gang let rank 0's answer count for
+    all (broadcast it), or all-reduce it and save where any rank has it. Costs about a microsecond; never raises.
+    """
+    global _requests
+    _to_supervisor()
+    if _requests is None:
+        _requests = SaveRequests.from_environment()
+    return _requests.take()
+
+
 def is_listening() -> bool:
     """Return True if this process has asked `should_stop` under Ganger."""
     return _listening
@@ -80,6 +99,8 @@ def _to_supervisor() -> Sender:
     global _sender
     if _sender is None or _sender[0] != os.getpid():
         _sender = (os.getpid(), Sender.from_environment())
+        if os.environ.get(HELPER_SOCKET):
+            _sender[1].send(stacks.listen(_rank()))
     return _sender[1]
 
 

@@ -1,6 +1,6 @@
 """When the loop saves, what it saves, and how an attempt comes back to it.
 
-Steps decide by arithmetic on every rank; seconds are decided by rank 0's clock at an agreement. The state is
+Steps decide by arithmetic on every rank; seconds, and requests, by rank 0 at an agreement. The state is
 everything that the next step depends on, so that a resumed run is the uninterrupted one, bit for bit, on the CPU at
 the same world size.
 """
@@ -20,7 +20,8 @@ from ganger_trainer.checkpoint.writer import Verdict, Writer
 from ganger_trainer.environment import CheckpointPolicy, Worker
 from ganger_trainer.failures import TrainerError, UserError
 from ganger_trainer.ranks import Ranks
-from ganger_trainer.reports import Saved, Sender
+from ganger_trainer.reports import Entered, Saved, Sender, during
+from ganger_trainer.save_requests import SaveRequests
 
 if TYPE_CHECKING:
     from ganger_trainer.loop import Parts
@@ -34,7 +35,7 @@ class Keeper(Protocol):
     every_steps: int
 
     def resume(self, parts: "Parts") -> int | None: ...  # noqa: D102
-    def clock_due(self) -> bool: ...  # noqa: D102
+    def due(self) -> bool: ...  # noqa: D102
     def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def poll(self) -> None: ...  # noqa: D102
@@ -50,7 +51,7 @@ class NoKeeper:
         """Return None: there is nothing to resume from."""
         return None
 
-    def clock_due(self) -> bool:
+    def due(self) -> bool:
         """Return False."""
         return False
 
@@ -73,7 +74,7 @@ class DirectoryKeeper:
 
     def __init__(
         self, directory: Path, policy: CheckpointPolicy, owner: ownership.Owner, exchange: Exchange, ranks: Ranks,
-        sender: Sender, score: Callable[[], float | None], *, writable: bool,
+        sender: Sender, score: Callable[[], float | None], requests: SaveRequests, *, writable: bool,
     ) -> None:  # fmt: skip
         self.every_steps = policy.every_steps or 0
         self._directory = directory
@@ -82,19 +83,18 @@ class DirectoryKeeper:
         self._sender = sender
         self._score = score
         self._writable = writable
+        self._requests = requests
         self._saved_at = time.monotonic()
+        self._begun_step = -1
         self._failures = 0
         writer = Writer(directory, owner, policy, exchange, rank=ranks.rank, world_size=ranks.world_size)
-        self._saver = Saver(
-            writer,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-            pin=ranks.device.type == "cuda",
-            heard=self._heard,
-        )
+        pin = ranks.device.type == "cuda"
+        self._saver = Saver(writer, rank=ranks.rank, world_size=ranks.world_size, pin=pin, heard=self._heard)
 
     def resume(self, parts: "Parts") -> int | None:
         """Put the newest valid checkpoint into `parts` and return its step, None without one. A collective call."""
+        if self._policy.resume != "Never" and layout.look(self._directory).steps:
+            self._sender.send(Entered(rank=self._ranks.rank, phase="Restoring"))
         chosen = loader.choose(self._directory, self._policy, self._ranks, _say)
         if chosen is None:
             if self._ranks.is_first and self._writable:
@@ -113,17 +113,24 @@ class DirectoryKeeper:
         parts.step = found.step
         return found.step
 
-    def clock_due(self) -> bool:
-        """True if the policy counts seconds and they are over."""
-        return (
-            self._policy.every_seconds is not None and time.monotonic() - self._saved_at >= self._policy.every_seconds
-        )
+    def due(self) -> bool:
+        """True if a checkpoint was asked for since the last call, or the seconds of the policy are over."""
+        asked = self._requests.take()
+        every = self._policy.every_seconds
+        return asked or (every is not None and time.monotonic() - self._saved_at >= every)
 
     def save(self, parts: "Parts", loss: Any) -> None:
-        """Start a save and return when the state may change. Raises UserError (NonFiniteLoss), FencedError."""
+        """Start a save and return when the state may change. Raises UserError (NonFiniteLoss), FencedError.
+
+        A second call at the same step does nothing: the policy's steps and a request may meet there.
+        """
         self._saved_at = time.monotonic()
-        if not self._writable:
-            return
+        if self._writable and parts.step != self._begun_step:
+            with during(self._sender, self._ranks.rank, "Checkpointing"):
+                self._begin(parts, loss)
+
+    def _begin(self, parts: "Parts", loss: Any) -> None:
+        self._begun_step = parts.step
         value = finite_loss(loss, parts.step)
         state = {"model": parts.model.state_dict(), "optimizer": parts.optimizer.state_dict()}
         if parts.scheduler is not None:
@@ -145,11 +152,12 @@ class DirectoryKeeper:
         Raises TrainerError (RETRYABLE, CheckpointFailed) if the volume refuses: the work would be lost in silence.
         """
         finite_loss(loss, parts.step)
-        self._saver.finish()
-        if self._saver.last_step == parts.step or not self._writable:
-            return
-        self.save(parts, loss)
-        verdict = self._saver.finish()
+        with during(self._sender, self._ranks.rank, "Checkpointing"):
+            self._saver.finish()
+            if self._saver.last_step == parts.step or not self._writable:
+                return
+            self._begin(parts, loss)
+            verdict = self._saver.finish()
         if verdict is not None and verdict.reason:
             raise TrainerError(
                 "CheckpointFailed",
@@ -228,7 +236,10 @@ def open_keeper(worker: Worker, ranks: Ranks, sender: Sender, score: Callable[[]
     exchange: Exchange = Alone()
     if ranks.world_size > 1:
         exchange = Shared(rank=ranks.rank, world_size=ranks.world_size, attempt=worker.attempt)
-    return DirectoryKeeper(directory, worker.checkpoint, owner, exchange, ranks, sender, score, writable=writable)
+    requests = SaveRequests.from_environment()
+    return DirectoryKeeper(
+        directory, worker.checkpoint, owner, exchange, ranks, sender, score, requests, writable=writable
+    )
 
 
 def _read_only(directory: Path, error: OSError, policy: CheckpointPolicy) -> TrainerError | None:

@@ -1,8 +1,10 @@
 """The termination message: one JSON object that outlives the pod in its status.
 
-The kubelet cuts at 4096 bytes, which would leave broken JSON: so it is fitted here, traceback first, metrics next.
+The kubelet cuts at 4096 bytes, which would leave broken JSON: so it is fitted here, traceback and last lines first,
+metrics next.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,21 +18,32 @@ MESSAGE_CHARACTERS_MAX: Final = 1000
 METRICS_MAX: Final = 16
 
 
-def compose(verdict: Verdict, board: Board) -> dict[str, Any]:
-    """Return the message of the contract for `verdict`, with the last things that `board` heard."""
+def compose(verdict: Verdict, board: Board, last_lines: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the message of the contract for `verdict`, with the last things that `board` heard.
+
+    last_lines: what standard error said last; told of a failure that has no traceback.
+    """
     message: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason}
     if verdict.message:
         message["message"] = verdict.message[:MESSAGE_CHARACTERS_MAX]
     if verdict.rank is not None:
         message |= {"rank": verdict.rank, "exitCode": verdict.rank_exit_code}
-    progress = board.progress_by_rank()
-    if progress:
-        last = progress[min(progress)]
-        for key, value in (
-            ("step", last.step), ("totalSteps", last.total_steps), ("epoch", last.epoch), ("loss", last.loss),
-        ):  # fmt: skip
-            if value is not None:
-                message[key] = value
+    message |= progress(board)
+    if verdict.traceback:
+        message["traceback"] = verdict.traceback
+    elif last_lines and verdict.outcome == "Failed":
+        message["lastLines"] = list(last_lines)
+    return message
+
+
+def progress(board: Board) -> dict[str, Any]:
+    """Return what is known of the training under the names of the contract; a report to the operator has it too."""
+    message: dict[str, Any] = {}
+    by_rank = board.progress_by_rank()
+    if by_rank:
+        last = by_rank[min(by_rank)]
+        values = {"step": last.step, "totalSteps": last.total_steps, "epoch": last.epoch, "loss": last.loss}
+        message = {key: value for key, value in values.items() if value is not None}
     if metrics := board.metrics():
         message["metrics"] = dict(list(metrics.items())[:METRICS_MAX])
     saved, _, _ = board.checkpoint()
@@ -41,15 +54,13 @@ def compose(verdict: Verdict, board: Board) -> dict[str, Any]:
     resumed = [report.resumed_from for report in board.training().values() if report.resumed_from is not None]
     if resumed:
         message["resumedFromStep"] = resumed[0]
-    if verdict.traceback:
-        message["traceback"] = verdict.traceback
     return message
 
 
 def fit(message: dict[str, Any], limit: int = TERMINATION_MESSAGE_BYTES_MAX) -> bytes:
     """Return `message` as JSON of at most `limit` bytes.
 
-    The traceback loses its first lines, then metrics go, then text.
+    The traceback, or the last lines, lose their first ones, then metrics go, then text.
     """
     message = dict(message)
     while len(data := msgspec.json.encode(message)) > limit:
@@ -57,6 +68,9 @@ def fit(message: dict[str, Any], limit: int = TERMINATION_MESSAGE_BYTES_MAX) -> 
             lines = trace.splitlines()[1:] or [trace[len(trace) // 2 :]] if len(trace) > 1 else []
             if lines:
                 message["traceback"] = "\n".join(lines)
+        elif said := message.pop("lastLines", []):
+            if said[1:]:
+                message["lastLines"] = said[1:]
         elif "metrics" in message:
             del message["metrics"]
         else:

@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ganger.contract import ExitCode
-from ganger_trainer import helper, rendezvous, signals, worker
+from ganger_trainer import helper, rendezvous, signals, stacks, worker
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError
 from ganger_trainer.reports import Ended, Sender, Started
@@ -99,6 +99,7 @@ def run_script(script: tuple[str, ...]) -> None:
     sender = Sender.from_environment()
     rank = int(os.environ.get("RANK", "0"))
     sender.send(Started(rank=rank, pid=os.getpid()), surely=True)
+    sender.send(stacks.listen(rank), surely=True)
     path = Path(script[0])
     sys.argv = list(script)
     sys.path.insert(0, str(path.parent.resolve()))

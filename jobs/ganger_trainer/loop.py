@@ -91,9 +91,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             keeper.save(parts, loss)
             pace.resumed()
         if step == agreement.next_step and step < last_step:
-            decision = agreement.meet(
-                step, stop=stop_requested(), save=keeper.clock_due(), step_seconds=pace.step_seconds()
-            )
+            decision = agreement.meet(step, stop=stop_requested(), save=keeper.due(), step_seconds=pace.step_seconds())
             if decision.stop:
                 keeper.save_last(parts, loss)
                 observer.finished(parts, loss)

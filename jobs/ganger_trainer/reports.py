@@ -4,6 +4,7 @@ Datagrams keep message boundaries and cost a worker one system call. Progress ma
 behind, endings may not. Nothing here waits for the operator, and without a supervisor every call is a no-op.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -11,7 +12,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -37,10 +38,11 @@ class Training(Struct, frozen=True, tag=True):
     rank: int
     total_steps: int | None
     resumed_from: int | None = None
+    device: str = ""  # its name: "cpu", or what the driver calls the GPU
 
 
 class Progress(Struct, frozen=True, tag=True):
-    """Where a rank is. Counters are sums over this attempt; `step_counts` are per bucket of `metrics.STEP_BUCKETS`."""
+    """Where a rank is. Counters are sums over this attempt; `step_counts` are per bucket of `pace.STEP_BUCKETS`."""
 
     rank: int
     step: int
@@ -56,7 +58,26 @@ class Progress(Struct, frozen=True, tag=True):
     data_wait_seconds: float = 0.0
     gpu_bytes: int | None = None
     gpu_bytes_max: int | None = None
+    tokens: int | None = None
+    mfu: float | None = None  # model flops per second over the device's peak
     metrics: dict[str, float] = {}
+
+
+class Entered(Struct, frozen=True, tag=True):
+    """A rank begins something that takes its time: a phase of the contract's REPORT_PHASES. Sent twice for each save.
+
+    It may be lost; any later progress says that the rank trains.
+    """
+
+    rank: int
+    phase: str
+
+
+class Listening(Struct, frozen=True, tag=True):
+    """A process writes its stacks when it is asked (`stacks`)."""
+
+    rank: int
+    pid: int
 
 
 class Saved(Struct, frozen=True, tag=True):
@@ -94,7 +115,7 @@ class Flush(Struct, frozen=True, tag=True):
     """Sent by the supervisor to itself: everything before it has been heard."""
 
 
-Report = Started | Training | Progress | Saved | Stopping | Ended | Flush
+Report = Started | Training | Progress | Entered | Listening | Saved | Stopping | Ended | Flush
 
 _decoder: Final = msgspec.json.Decoder(Report)
 
@@ -136,6 +157,16 @@ class Sender:
             except OSError:
                 self._socket = None
             return
+
+
+@contextlib.contextmanager
+def during(sender: Sender, rank: int, phase: str) -> Iterator[None]:
+    """Report that `rank` is in `phase` while the block runs, and that it trains afterwards."""
+    sender.send(Entered(rank=rank, phase=phase))
+    try:
+        yield
+    finally:
+        sender.send(Entered(rank=rank, phase="Training"))
 
 
 class Exit(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""PID 1 of a trainer container: starts the workers, passes SIGTERM on, serves /metrics, and has the last word.
+"""PID 1 of a trainer container: starts the workers, passes SIGTERM on, serves /metrics, reports, and has the last word.
 
 The main thread only waits, so that signals are handled at once; the elastic agent works on a thread beside it.
 It ends by os._exit: worker 0's TCP store would otherwise hold the process until every other pod has hung up.
@@ -16,13 +16,18 @@ from types import FrameType
 from typing import NoReturn
 
 from ganger.contract import ENV_TERMINATION_LOG, ExitCode
-from ganger_trainer import environment, lastword, metrics
+from ganger_trainer import environment, lastword, metrics, nvml
 from ganger_trainer.board import Board
+from ganger_trainer.channel import Channel
+from ganger_trainer.dispatch import Dispatch
 from ganger_trainer.endpoint import Endpoint
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError, classify
+from ganger_trainer.lastlines import LastLines
 from ganger_trainer.orphans import Orphans
-from ganger_trainer.reports import Exit, Listener, Report, Started
+from ganger_trainer.reports import Exit, Listener, Listening, Report, Started
+from ganger_trainer.save_requests import SaveRequests
+from ganger_trainer.stacks import Listeners
 from ganger_trainer.verdict import Verdict, judge
 
 
@@ -44,7 +49,10 @@ class Supervisor:
 
     def __init__(self, spec: Worker) -> None:
         self._spec = spec
-        self._board = Board()
+        self._board = Board(spec.first_rank)
+        self._listeners = Listeners()
+        self._last_lines: LastLines | None = None
+        self._channel: Channel | None = None
         self._done = threading.Event()
         self._agent_failures: dict[int, tuple[int, int]] = {}
         self._agent_error: BaseException | None = None
@@ -52,8 +60,15 @@ class Supervisor:
 
     def run(self) -> NoReturn:
         """Start everything, wait, and end the process."""
+        if self._spec.termination_log is not None and not os.isatty(2):  # a terminal has somebody who reads it
+            with contextlib.suppress(OSError):
+                self._last_lines = LastLines()
         listener = Listener(self._hear)
         os.environ[environment.HELPER_SOCKET] = listener.path
+        if self._spec.control is not None:
+            dispatch = Dispatch(self._spec, self._board, SaveRequests(listener.path), self._listeners)
+            self._channel = Channel(self._spec.control, dispatch, self._board.posted)
+            self._channel.start()
         if self._spec.metrics_port is not None:
             self._serve(self._spec.metrics_port)
         signal.signal(signal.SIGTERM, self._on_stop)
@@ -67,9 +82,18 @@ class Supervisor:
         self._end(self._verdict())
 
     def _serve(self, port: int) -> None:
-        registry = metrics.exposition(self._board, self._spec.attempt)
+        spec = self._spec
+        gpus = nvml.Gpus(ready=lambda: self._board.started() >= spec.processes)
+        page = metrics.Page(
+            self._board,
+            attempt=spec.attempt,
+            job=spec.job,
+            keeps_checkpoints=spec.worker == 0 and spec.task is not None and spec.checkpoint_dir is not None,
+            gpus=gpus.readings,
+        )
+        gpus.start()
         try:
-            Endpoint(port, lambda: metrics.render(registry))
+            Endpoint(port, page.render)
         except OSError as error:
             print(f"warning: no /metrics on port {port}: {error.strerror}", file=sys.stderr, flush=True)
 
@@ -83,6 +107,8 @@ class Supervisor:
         self._done.set()
 
     def _hear(self, report: Report | Exit) -> None:
+        if isinstance(report, Listening):
+            self._listeners.hear(report)
         self._board.hear(report)
         if isinstance(report, Started) and self._stop_requested:
             _send(report.pid, signal.SIGTERM)  # it came too late to be told
@@ -91,6 +117,7 @@ class Supervisor:
         """First SIGTERM: let the workers finish their step and save. Second, or nothing to save: end now."""
         pids = self._board.pids().values()
         again, self._stop_requested = self._stop_requested, True
+        self._board.stop()
         nothing_to_save = self._spec.task is not None and not self._board.training()
         if again or not pids or nothing_to_save:
             for pid in pids:
@@ -132,11 +159,18 @@ class Supervisor:
         # The verdict stands: a handler that came between the lines below would write a second one.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        message = lastword.compose(verdict, self._board)
-        lastword.write(self._spec.termination_log, message)
+        self._board.stop()
+        sys.stderr.flush()
+        if self._last_lines is not None:
+            self._last_lines.settle()
+        said = self._last_lines.lines() if self._last_lines is not None else []
+        lastword.write(self._spec.termination_log, lastword.compose(verdict, self._board, said))
         words = f": {verdict.message}" if verdict.message else ""
         print(f"worker {self._spec.worker}: {verdict.reason}{words}", flush=True)
-        sys.stderr.flush()
+        if self._channel is not None:
+            self._channel.close()
+        if self._last_lines is not None:
+            self._last_lines.close()
         os._exit(verdict.exit_code)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ganger.contract import ExitCode
 from ganger_trainer import config as configs
-from ganger_trainer import cpus, feed, loop, randomness, ranks, signals, task
+from ganger_trainer import cpus, feed, loop, mfu, randomness, ranks, signals, sinks, stacks, task
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
@@ -33,6 +33,7 @@ def run(worker: Worker) -> bool:
     sender = Sender.from_environment()
     rank = int(os.environ.get("RANK", "0"))
     sender.send(Started(rank=rank, pid=os.getpid()), surely=True)
+    sender.send(stacks.listen(rank), surely=True)
     try:
         done, metrics = _train(worker, sender)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last word of this process
@@ -78,6 +79,7 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     # Before the gang meets: every rank finds the same mistake by itself, in a second.
     job = task.load(worker.task)
     config = configs.decode(worker.config_json, task.config_class(job))
+    sinks.require(config)
     torch.set_num_threads(config.threads or cpus.threads(worker.processes, os.environ))
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -91,12 +93,20 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     if gang.is_first:
         where = f"resumed from step {resumed}" if resumed is not None else "training begins"
         print(f"{where} (attempt {worker.attempt}, {gang.world_size} processes, {gang.device.type})", flush=True)
-    sender.send(Training(rank=gang.rank, total_steps=parts.total_steps, resumed_from=resumed), surely=True)
+        observer.sinks = sinks.open_sinks(config, worker, resumed_from=resumed)
+    sender.send(
+        Training(
+            rank=gang.rank, total_steps=parts.total_steps, resumed_from=resumed, device=mfu.device_name(gang.device)
+        ),
+        surely=True,
+    )
     try:
         done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
     except Exception as error:
         keeper.settle(SETTLE_VICTIM_SECONDS if is_peer_lost(error) else SETTLE_SECONDS)
+        observer.sinks.close("Failed")
         raise
+    observer.sinks.close("Done" if done else "Preempted")
     gang.leave()
     return done, observer.metrics
 

@@ -85,7 +85,7 @@ class Gang:
         return self.directory / f"message-{worker}.json"
 
     def log(self, worker: int) -> str:
-        return (self.directory / f"log-{worker}").read_text()
+        return (self.directory / f"log-{worker}").read_text(errors="replace")
 
     def wait_for(self, text: str, worker: int = 0, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds

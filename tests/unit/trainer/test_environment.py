@@ -104,3 +104,32 @@ def test_the_checkpoint_keys_are_those_of_the_contract():
         field if "_" not in field else field.split("_")[0] + "".join(part.title() for part in field.split("_")[1:])
         for field in CheckpointPolicy.__struct_fields__
     ]
+
+
+def test_without_a_url_nobody_wants_reports():
+    assert read(LEAST).control is None
+
+
+def test_reports_go_to_a_url_with_the_files_of_the_mount_unless_others_are_named():
+    control = read(LEAST | {"GANGER_CONTROL_URL": "https://ganger-control.ganger.svc:9443/v1/jobs/uid-1/"}).control
+
+    assert "https://ganger-control.ganger.svc:9443/v1/jobs/uid-1" == control.url
+    assert (Path("/var/run/ganger/token"), Path("/var/run/ganger/ca.crt")) == (control.token, control.authority)
+    named = {"GANGER_CONTROL_URL": "https://x:1/v1", "GANGER_CONTROL_TOKEN": "/t", "GANGER_CONTROL_CA": "/c"}
+    assert (Path("/t"), Path("/c")) == (read(LEAST | named).control.token, read(LEAST | named).control.authority)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "localhost:80", "[::1]:80"])
+def test_this_machine_alone_may_be_told_without_tls(host):
+    assert f"http://{host}/v1" == read(LEAST | {"GANGER_CONTROL_URL": f"http://{host}/v1"}).control.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ganger-control.ganger.svc:9443/v1", "http://127.0.0.1.example.org/", "ftp://127.0.0.1/", "https://",
+        "x", "https://x:port/", "https://x:99999/", "https://x/?a=b", "https://[::1/",
+    ],
+)  # fmt: skip
+def test_any_other_url_is_refused(url):
+    assert f"GANGER_CONTROL_URL is {url!r}, allowed: https://host:port/path" in complaint(GANGER_CONTROL_URL=url)

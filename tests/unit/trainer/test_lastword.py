@@ -128,6 +128,39 @@ def test_metrics_that_do_not_fit_are_left_out_and_the_message_stays():
     assert "ValueError: no" == message["message"]
 
 
+KILLED = msgspec.structs.replace(FAILED, reason="ProcessKilled", traceback="")
+
+
+def last_lines(verdict, lines, *reports):
+    board = Board()
+    for report in reports:
+        board.hear(report)
+    data = lastword.fit(lastword.compose(verdict, board, lines))
+    assert len(data) <= TERMINATION_MESSAGE_BYTES_MAX
+    return json.loads(data)
+
+
+def test_last_lines_are_told_of_a_failure_without_a_traceback_only():
+    lines = ["terminate called", "what(): no memory"]
+
+    assert lines == last_lines(KILLED, lines)["lastLines"]
+    for verdict in (DONE, PREEMPTED, USER_ERROR, FAILED, FENCED):
+        assert "lastLines" not in last_lines(verdict, lines)
+
+
+def test_last_lines_lose_the_first_ones_and_go_before_the_metrics():
+    lines = [f"{number} " + "é" * 390 for number in range(10)]
+
+    message = last_lines(KILLED, lines, Progress(rank=0, step=1, metrics={"accuracy": 0.5}))
+    assert lines[-len(message["lastLines"]) :] == message["lastLines"]
+    assert 3 <= len(message["lastLines"]) < 10
+    assert {"accuracy": 0.5} == message["metrics"]
+
+    crowded = last_lines(KILLED, lines, Progress(rank=0, step=1, metrics={str(n) + "x" * 240: 1.0 for n in range(15)}))
+    assert "lastLines" not in crowded
+    assert 15 == len(crowded["metrics"])
+
+
 def test_a_file_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     lastword.write(tmp_path / "no" / "such", {"outcome": "Done"})
 

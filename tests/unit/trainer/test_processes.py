@@ -1,5 +1,7 @@
 """Reports between processes, orphans, and the CPUs of a container."""
 
+import faulthandler
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ import pytest
 
 from ganger_trainer import cpus, helper
 from ganger_trainer.environment import HELPER_SOCKET
-from ganger_trainer.reports import Exit, Listener, Progress, Sender, Started
+from ganger_trainer.reports import Exit, Listener, Listening, Progress, Sender, Started
 
 
 @pytest.fixture
@@ -69,10 +71,14 @@ def test_without_a_supervisor_reports_go_nowhere_and_nothing_is_raised(monkeypat
 def test_the_helper_leaves_out_what_json_cannot_say(listener, heard, monkeypatch):
     monkeypatch.setenv(HELPER_SOCKET, listener.path)
     monkeypatch.setattr(helper, "_sender", None)
+    monkeypatch.setattr(faulthandler, "register", lambda *_, **__: None)  # not in the process of the tests
     helper.report(step=3, loss=float("nan"), total_steps=9, accuracy=0.5, broken=float("inf"))
     listener.flush()
 
-    assert [Progress(rank=0, step=3, total_steps=9, metrics={"accuracy": 0.5})] == heard
+    assert [
+        Listening(rank=0, pid=os.getpid()),
+        Progress(rank=0, step=3, total_steps=9, metrics={"accuracy": 0.5}),
+    ] == heard
 
 
 REAPING = """

@@ -56,4 +56,4 @@ def test_every_key_of_the_config_is_in_the_table_and_no_other():
 
 def test_the_port_and_the_helpers_are_what_the_readme_says():
     assert f":{METRICS_PORT}/metrics" in README
-    assert all(callable(getattr(ganger_trainer, name)) for name in ("report", "should_stop", "checkpoint_dir"))
+    assert all(callable(getattr(ganger_trainer, name)) for name in ("report", "should_save", "should_stop", "checkpoint_dir"))

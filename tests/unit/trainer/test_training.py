@@ -15,7 +15,9 @@ from ganger_trainer import signals, worker
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.board import Board
 from ganger_trainer.checkpoint import layout
+from ganger_trainer.environment import HELPER_SOCKET
 from ganger_trainer.failures import FencedError, UserError
+from ganger_trainer.save_requests import SaveRequests
 from unit.trainer import kit
 from unit.trainer.kit import shard_of, steps_in
 
@@ -199,6 +201,48 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(train):
         losses.append(board.metrics()["loss"])
 
     assert losses == [pytest.approx(losses[0], rel=1e-5)] * 3
+
+
+def test_a_request_is_served_at_the_next_agreed_step_and_training_is_the_same(train, tmp_path, monkeypatch):
+    monkeypatch.setenv(HELPER_SOCKET, str(tmp_path / "reports"))
+    requests = SaveRequests(str(tmp_path / "reports"))
+    train("whole", every_steps=1000)
+    train("asked", task=kit.Tiny(at(4, requests.ask)), every_steps=1000)
+
+    first, last = steps_in(tmp_path / "asked")
+    assert 24 == last
+    assert 4 <= first <= 7, "meetings are held after steps 1, 3 and 7"
+    assert digest(shard_of(tmp_path / "whole", 24)) == digest(shard_of(tmp_path / "asked", 24))
+
+
+def test_a_request_and_the_policy_that_meet_at_one_step_save_once(train, tmp_path, monkeypatch):
+    monkeypatch.setenv(HELPER_SOCKET, str(tmp_path / "reports"))
+    requests = SaveRequests(str(tmp_path / "reports"))
+
+    _, board = train(task=kit.Tiny(at(2, requests.ask)), every_steps=3)
+
+    assert [3, 6, 9, 12, 15, 18, 21, 24] == steps_in(tmp_path / "job")
+    assert 0 == board.checkpoint()[1], "no save was refused because its checkpoint was there already"
+
+
+def test_a_ranks_phases_tell_of_restoring_saving_and_evaluating(train, monkeypatch):
+    class Measured(kit.Tiny):
+        def evaluate(self, model, config):
+            return {"loss": 0.5}
+
+    phases = []
+    monkeypatch.setattr(ToBoard, "send", lambda self, report, *, surely=False: (
+        self.board.hear(report), phases.append(self.board.phase())
+    ))  # fmt: skip
+    train(task=Measured(), config={"steps": 6, "evaluateEverySteps": 100}, every_steps=5)
+    first = [phase for phase, _ in itertools.groupby(phases)]
+    phases.clear()
+    train(task=Measured(), config={"steps": 8, "evaluateEverySteps": 100}, every_steps=5, attempt=1)
+    second = [phase for phase, _ in itertools.groupby(phases)]
+
+    saved = ["Training", "Checkpointing", "Training", "Evaluating", "Training", "Checkpointing", "Training"]
+    assert saved == first
+    assert ["Restoring", "Training", "Evaluating", "Training", "Checkpointing", "Training"] == second
 
 
 class Pair:
