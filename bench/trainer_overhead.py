@@ -45,10 +45,10 @@ class Mlp:
         return functional.cross_entropy(model(x_BF), y_B)
 
 
-def network():
+def network(width=WIDTH):
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Linear(FEATURES, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)
+        nn.Linear(FEATURES, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
     )
     return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
 
@@ -81,11 +81,11 @@ class Bare:
 class Ours:
     """The same through `ganger_trainer.loop`."""
 
-    def __init__(self, data, sender):
-        model, optimizer = network()
+    def __init__(self, data, sender, *, batch=BATCH, width=WIDTH):
+        model, optimizer = network(width)
         self.gang = ranks.Ranks(rank=0, world_size=1, local_rank=0, device=torch.device("cpu"))
-        order = Order(size=SAMPLES, batch_size=BATCH, seed=0, world_size=1)
-        config = TrainConfig(batch_size=BATCH)
+        order = Order(size=SAMPLES, batch_size=batch, seed=0, world_size=1)
+        config = TrainConfig(batch_size=batch)
         feed = Feed(data, order, rank=0, device=self.gang.device, micro_batch=None, data_workers=0)
         self.parts = loop.Parts(
             config=config, task=Mlp(), model=model, module=model, optimizer=optimizer, scheduler=None, scaler=None,
