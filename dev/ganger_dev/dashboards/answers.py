@@ -13,6 +13,7 @@ from ganger_dev.prometheus import RefusedError
 # `get("query", query=..., time=...)` returns the data of an answer of Prometheus' HTTP API or raises RefusedError.
 Get = Callable[..., Any]
 _COLUMN = 66  # pixels of one of the grid's 24 columns: Grafana asks for at most one point a pixel
+_MARK_STEP = 60  # seconds; Grafana's Prometheus source takes it for the scrape interval when it asks an annotation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,9 @@ def ask(get: Get, board: Mapping[str, Any], values: Mapping[str, str], window: W
             asked = Answer(board=uid, panel=panel["id"], title=panel["title"], ref=target["refId"],
                            expr=expanded(target["expr"], known), step=0 if target.get("instant") else step)  # fmt: skip
             found.append(_answered(get, asked, window))
-    step = window.step(24)
-    known = {**EVERYTHING, **window.values(step), **values}
+    coarse = replace(window, scrape=max(window.scrape, _MARK_STEP))
+    step = coarse.step(24)
+    known = {**EVERYTHING, **coarse.values(step), **values}
     for mark in board.get("annotations", {}).get("list", ()):
         if "expr" in mark:
             asked = Answer(board=uid, panel=0, title="annotation", ref=mark["name"],

@@ -60,7 +60,7 @@ function Lines({ panel, frames, input, width, height }: Props) {
   );
 }
 
-// Annotations as Grafana draws them: a dashed line for a moment, a shaded stretch for a region.
+// Annotations as Grafana draws them: a dashed line for a moment, two with a shade between them for a region.
 function Marks({ builder, marks }: { builder: UPlotConfigBuilder; marks: Annotation[] }) {
   useLayoutEffect(() => {
     builder.addHook('draw', (plot) => {
@@ -74,10 +74,12 @@ function Marks({ builder, marks }: { builder: UPlotConfigBuilder; marks: Annotat
         ctx.strokeStyle = ctx.fillStyle = theme.visualization.getColorByName(color);
         ctx.setLineDash([5, 5]);
         ctx.lineWidth = 2;
-        ctx.beginPath();
-        ctx.moveTo(left, bbox.top);
-        ctx.lineTo(left, bbox.top + bbox.height);
-        ctx.stroke();
+        for (const x of new Set([left, right])) {
+          ctx.beginPath();
+          ctx.moveTo(x, bbox.top);
+          ctx.lineTo(x, bbox.top + bbox.height);
+          ctx.stroke();
+        }
         ctx.globalAlpha = 0.1;
         ctx.fillRect(left, bbox.top, right - left, bbox.height);
         ctx.globalAlpha = 1;

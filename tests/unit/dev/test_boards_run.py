@@ -89,6 +89,13 @@ class TestAsk:
 
         assert [(one.name, one.panel, one.has_data) for one in found] == [("b / annotation / Restart", 0, True)]
 
+    def test_annotations_are_asked_each_minute_as_grafana_does_however_often_is_scraped(self):
+        get, asked = prometheus()
+
+        ask(get, board(marks=[{"name": "Restart", "expr": "x offset $__rate_interval", "iconColor": "red"}]), {}, HOUR)
+
+        assert (asked[0][1]["query"], asked[0][1]["step"]) == ("x offset 240s", "60")
+
     def test_a_refused_query_is_an_answer_with_the_reason(self):
         get, _ = prometheus(up="refused")
 
