@@ -56,4 +56,6 @@ def test_every_key_of_the_config_is_in_the_table_and_no_other():
 
 def test_the_port_and_the_helpers_are_what_the_readme_says():
     assert f":{METRICS_PORT}/metrics" in README
-    assert all(callable(getattr(ganger_trainer, name)) for name in ("report", "should_save", "should_stop", "checkpoint_dir"))
+    for name in ("report", "should_save", "should_stop", "checkpoint_dir"):
+        assert callable(getattr(ganger_trainer, name))
+        assert f"`{name}(" in README
