@@ -82,7 +82,9 @@ def page(
             }  # fmt: skip
     shown = [variable for variable in board.get("templating", {}).get("list", ()) if variable["type"] == "query"]
     colours = {
-        mark["name"]: mark["iconColor"] for mark in board.get("annotations", {}).get("list", ()) if "expr" in mark
+        mark["name"]: mark["iconColor"]
+        for mark in board.get("annotations", {}).get("list", ())
+        if "expr" in mark and mark.get("enable", True)
     }
     chips = [{"label": one.get("label") or one["name"], "value": values.get(one["name"], "All")} for one in shown]
     return {

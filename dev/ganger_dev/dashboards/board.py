@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,28 +31,32 @@ class _Mark(model.AnnotationQuery):
     reads to name what happened.
     """
 
-    def __init__(self, name: str, expr: str, colour: str, title: str, tags: str) -> None:
-        super().__init__(name=name, datasource=DATASOURCE, icon_color=colour, expr=expr)
-        self._more = {"titleFormat": title, "tagKeys": tags}
+    more: Mapping[str, object]
 
     def to_json(self) -> dict[str, object]:
         """Return the annotation as Grafana reads it."""
-        return super().to_json() | self._more
+        return super().to_json() | dict(self.more)
 
 
 @dataclass(frozen=True)
 class Mark(Builder[model.AnnotationQuery]):
-    """Marks on the time axis wherever `expr` is above zero; `title` may speak of its labels, `tags` are labels."""
+    """Marks on the time axis wherever `expr` is above zero; `title` may speak of its labels, `tags` are labels.
+
+    Each has a switch above the board, which is on if `shown`.
+    """
 
     name: str
     expr: str
     colour: str
     title: str
     tags: str
+    shown: bool = True
 
     def build(self) -> model.AnnotationQuery:
         """Return the annotation."""
-        return _Mark(self.name, self.expr, self.colour, self.title, self.tags)
+        mark = _Mark(name=self.name, datasource=DATASOURCE, icon_color=self.colour, expr=self.expr, enable=self.shown)
+        mark.more = {"titleFormat": self.title, "tagKeys": self.tags}
+        return mark
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ganger_dev.dashboards.board import Board, Panels, choice
-from ganger_dev.dashboards.panel import CAUSES, PHASES, Ask, Column, Table, lines, number, ranking, rows
+from ganger_dev.dashboards.panel import CAUSES, OPEN_JOB, PHASES, Ask, Column, Table, lines, number, ranking, rows
 from ganger_dev.dashboards.promql import ALIVE, JOB, OF_JOB, OF_NAMESPACE, gained, in_phase, job
 
 _TIME: Final = "ganger_operator_job_seconds_total"
 _SINCE_CHECKPOINT: Final = f"(time() - {job('ganger_job_checkpoint_timestamp_seconds')})"
-_OPEN: Final = (
-    "/d/ganger-job?var-namespace=${__data.fields.namespace}&var-training_job=${__data.fields.training_job}"
-    "&${datasource:queryparam}&${__url_time_range}"
-)
 
 
 def board() -> Board:
@@ -206,7 +202,7 @@ def _table() -> Table:
         Column("Step", "none", job("ganger_job_step"), decimals=0),
         Column("Progress", "percentunit", job("ganger_job_progress_ratio"), decimals=1),
         Column("Loss", "none", job("ganger_job_loss"), decimals=4),
-        Column("Ready at", "dateTimeFromNow", f"1000 * {job('ganger_job_eta_timestamp_seconds', bound='expected')}"),
+        Column("Finishes", "dateTimeFromNow", f"1000 * {job('ganger_job_eta_timestamp_seconds', bound='expected')}"),
         Column(
             "Checkpoint age",
             "s",
@@ -226,6 +222,6 @@ def _table() -> Table:
             colours=((None, "red"), (0.5, "yellow"), (0.7, "green")),
             decimals=1,
         ),
-        links={"training_job": ("Open the job's board", _OPEN)},
+        links={"training_job": OPEN_JOB},
         hidden=("In phase",),
     )

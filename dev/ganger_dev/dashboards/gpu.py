@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ganger_dev.dashboards.board import Board, Panels, choice
-from ganger_dev.dashboards.panel import Ask, Column, lines, note, number, rows
+from ganger_dev.dashboards.panel import OPEN_JOB, Ask, Column, lines, note, number, rows
 from ganger_dev.dashboards.promql import JOB, OF_JOB, OF_NAMESPACE
 
 _NAME: Final = "{{namespace}}/{{training_job}} worker {{worker}} GPU {{gpu}}"
@@ -171,8 +171,8 @@ def _trouble() -> Panels:
             Column("Utilisation", "percent", of_jobs(f"avg_over_time({_UTIL}[$__range])"), decimals=0),
             Column("Tensor cores", "percentunit", of_jobs(f"avg_over_time({_TENSOR}[$__range])"), decimals=1),
             Column("Power of a GPU", "watt", of_jobs("avg_over_time(DCGM_FI_DEV_POWER_USAGE[$__range])"), decimals=0),
-            width=14,
-            height=9,
+            links={"training_job": OPEN_JOB},
+            height=8,
         ),
         rows(
             "XID errors",
@@ -185,7 +185,7 @@ def _trouble() -> Panels:
                 colours=((None, "red"),),
                 decimals=0,
             ),
-            width=10,
-            height=9,
+            links={"training_job": OPEN_JOB},
+            height=6,
         ),
     ]

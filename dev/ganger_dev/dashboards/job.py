@@ -42,7 +42,15 @@ def board() -> Board:
                 f"Restart of {NAME}",
                 "training_job",
             ),
-            Mark("Checkpoints", _news("ganger_job_checkpoint_step"), "blue", f"Checkpoint of {NAME}", "training_job"),
+            # A switch above the board: a job saves every few minutes, and the marks would hide the curves.
+            Mark(
+                "Checkpoints",
+                _news("ganger_job_checkpoint_step"),
+                "blue",
+                f"Checkpoint of {NAME}",
+                "training_job",
+                shown=False,
+            ),
             Mark(
                 "Live settings",
                 _news("ganger_job_live_config_step", "name"),
@@ -79,25 +87,29 @@ def _now() -> Panels:
             "Progress",
             "Steps done over steps planned.",
             "percentunit",
-            Ask(job("ganger_job_progress_ratio")),
+            Ask(job("ganger_job_progress_ratio"), NAME),
             width=3,
             decimals=1,
         ),
-        number("Step", "Newest step that was reported.", "none", Ask(job("ganger_job_step")), width=3, decimals=0),
+        number(
+            "Step", "Newest step that was reported.", "none", Ask(job("ganger_job_step"), NAME), width=3, decimals=0
+        ),
         number(
             "Finishes",
             "When the last step is expected, from the recent pace.",
             "dateTimeFromNow",
-            Ask(f"1000 * {job('ganger_job_eta_timestamp_seconds', bound='expected')}"),
+            Ask(f"1000 * {job('ganger_job_eta_timestamp_seconds', bound='expected')}", NAME),
             width=3,
             otherwise="not known",
         ),
-        number("Loss", "Newest loss that was reported.", "none", Ask(job("ganger_job_loss")), width=3, decimals=4),
+        number(
+            "Loss", "Newest loss that was reported.", "none", Ask(job("ganger_job_loss"), NAME), width=3, decimals=4
+        ),
         number(
             "Goodput",
             "Productive time over all time since creation.",
             "percentunit",
-            Ask(job("ganger_job_goodput_ratio")),
+            Ask(job("ganger_job_goodput_ratio"), NAME),
             width=3,
             steps=[(None, "red"), (0.5, "yellow"), (0.7, "green")],
             decimals=1,
@@ -106,7 +118,7 @@ def _now() -> Panels:
             "Checkpoint age",
             "What a failure now would cost: time since the newest checkpoint of a job that is not finished.",
             "s",
-            Ask(f"{_CHECKPOINT_AGE} and on ({JOB}) {in_phase(ALIVE)}"),
+            Ask(f"{_CHECKPOINT_AGE} and on ({JOB}) {in_phase(ALIVE)}", NAME),
             width=3,
             steps=[(None, "green"), (1800, "yellow"), (3600, "red")],
             otherwise="none",

@@ -34,14 +34,14 @@ def speed() -> Panels:
         lines(
             "Samples per second",
             "Samples of all ranks per second.",
-            "cps",
+            "short",
             Ask(job("ganger_job_samples_per_second"), NAME),
             low=0,
         ),
         lines(
             "Tokens per second",
             "Tokens of all ranks per second, where the task says how many a sample has.",
-            "cps",
+            "short",
             Ask(rank_rate("ganger_train_tokens_total", by=""), NAME),
             low=0,
         ),

@@ -76,7 +76,7 @@ def _now() -> Panels:
             steps=[(None, "green"), (100, "yellow"), (1000, "red")],
         ),
         number(
-            "Unreadable objects",
+            "Unreadable",
             "Objects in the cluster that this version cannot read.",
             "none",
             Ask(f"max({_all(f'{_P}_undecodable_objects')})"),
@@ -152,7 +152,7 @@ def _watches() -> Panels:
         lines(
             "Watch events",
             "Watch events per second, by resource and type.",
-            "ops",
+            "eps",
             Ask(rate(f"{_P}_watch_events_total", by="resource, type"), "{{resource}} {{type}}"),
             low=0,
         ),
@@ -243,8 +243,8 @@ def _leadership() -> Panels:
         ),
         lines(
             "Lease writes",
-            "Attempts to take or renew the lease, by result.",
-            "ops",
+            "Attempts per second to take or renew the lease, by result.",
+            "wps",
             Ask(rate(f"{_P}_lease_writes_total", by="result"), "{{result}}"),
             low=0,
             width=6,
@@ -260,7 +260,7 @@ def _leadership() -> Panels:
         lines(
             "Events for people",
             "Kubernetes events sent per second, by result.",
-            "ops",
+            "eps",
             Ask(rate(f"{_P}_events_total", by="result"), "{{result}}"),
             low=0,
             width=6,

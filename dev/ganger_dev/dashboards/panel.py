@@ -40,6 +40,12 @@ PHASES: Final[Mapping[str, str]] = {
     "Complete": "blue",
     "Failed": "red",
 }
+# Title and address of the board of the job in a row of a table, with the time range and the data source of this board.
+OPEN_JOB: Final = (
+    "Open the job's board",
+    "/d/ganger-job?var-namespace=${__data.fields.namespace}&var-training_job=${__data.fields.training_job}"
+    "&${datasource:queryparam}&${__url_time_range}",
+)
 Step = tuple[float | None, str]  # from this value on, this colour; the first one has no value
 Table = table.Panel
 _Panel = TypeVar("_Panel", timeseries.Panel, stat.Panel, bars.Panel, table.Panel)
@@ -88,7 +94,7 @@ def lines(
         .placement(shape.LegendPlacement.BOTTOM)
         .calcs([])
     )
-    panel.line_width(1).fill_opacity(30 if stacked else 5)
+    panel.line_width(1).fill_opacity(30 if stacked else 0)
     panel.show_points(shape.VisibilityMode.AUTO)
     if stacked:
         panel.stacking(common.StackingConfig().mode(shape.StackingMode.NORMAL).group("A"))
@@ -149,6 +155,10 @@ def ranking(
         panel.with_target(_query(ask, index).instant())
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     panel.orientation(shape.VizOrientation.HORIZONTAL).display_mode(shape.BarGaugeDisplayMode.BASIC)
+    # Else a single bar fills the panel, with letters to match.
+    panel.sizing(shape.BarGaugeSizing.MANUAL).min_viz_height(24).max_viz_height(44)
+    panel.name_placement(shape.BarGaugeNamePlacement.TOP)
+    panel.text(common.VizTextDisplayOptions().title_size(14).value_size(16))
     panel.thresholds(_thresholds(steps))
     if low is not None:
         panel.min(low)
