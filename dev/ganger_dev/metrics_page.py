@@ -87,7 +87,7 @@ late everything in the process is. With many workers the leader asks each to rep
 
 ## How many series there are
 
-- A job of the operator: about 10 while it waits and 40 while it trains, the same for 1 worker and for 1,000; one
+- A job of the operator: 9 to 12 while it waits and about 40 while it trains, the same for 1 worker and for 1,000; one
   `ganger_worker_info` more for each worker of a job with GPUs.
 - Names of a task's metrics are cut to {NAME_CHARS_MAX} characters, and a job shows at most {NAMES_MAX} of them.
 - Reasons in `ganger_operator_*` are at most {REASONS_MAX} for a namespace; further ones count as `{OTHER}`.
