@@ -83,8 +83,12 @@ lock: ## resolve the locks anew from pyproject.toml (needs uv)
 	@bash requirements/lock.sh
 
 .PHONY: dashboards
-dashboards: setup ## ask a real Prometheus (PROMETHEUS=URL) every dashboard query and draw each board
-	@$(PY) -m ganger_dev dashboards --prometheus $(PROMETHEUS) $(ARGS)
+dashboards: setup ## run a fleet, ask a real Prometheus every dashboard query, test the alerts, draw each board
+	@$(PY) -m ganger_dev dashboards $(if $(PROMETHEUS),--prometheus $(PROMETHEUS)) $(ARGS)
+
+.PHONY: record
+record: setup ## record `kubectl get tj -w` over a whole job, into docs/sessions
+	@$(PY) -m ganger_dev record
 
 # --- cluster and images ---
 

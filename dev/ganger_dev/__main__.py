@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from ganger_dev import binaries, cluster, control_plane, debian, demo, generate, images
+from ganger_dev import binaries, cluster, control_plane, debian, demo, generate, images, recording
 from ganger_dev.errors import DevError
+from ganger_dev.paths import repository
 
 _NAME = click.option("--name", default=cluster.DEFAULT, show_default=True, help="Which embedded cluster.")
 _TORCH = click.option("--torch", default=images.DEFAULT_TORCH, show_default=True, help="The version of torch.")
@@ -134,8 +135,19 @@ def run_demo() -> None:
     demo.run()
 
 
+@main.command("record")
+@_NAME
+def run_record(name: str) -> None:
+    """Record `kubectl get tj -w` over a whole job on the embedded cluster, into docs/sessions."""
+    found, _ = demo.embedded(name)
+    for path in recording.write(recording.record(found, images.pytorch().name), repository() / recording.FOLDER):
+        click.echo(path)
+
+
 @main.command("dashboards")
-@click.option("--prometheus", "url", default="http://127.0.0.1:9090", show_default=True, help="The Prometheus to ask.")
+@click.option(
+    "--prometheus", "url", help="A Prometheus to ask; without one a fleet of its own runs on the embedded cluster."
+)
 @click.option(
     "--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="How far the boards look back."
 )
@@ -147,7 +159,7 @@ def run_demo() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the pictures go.")
 @click.option("--lenient", is_flag=True, help="Draw although queries lack data, and print which.")
 def run_dashboards(
-    url: str,
+    url: str | None,
     minutes: int,
     until: float | None,
     scrape: int,
@@ -156,8 +168,20 @@ def run_dashboards(
     lenient: bool,
 ) -> None:
     """Ask a Prometheus every query of the shipped dashboards and draw each board as Grafana would."""
-    from ganger_dev import boards_run  # the generators of boards take half a second to import
+    from ganger_dev import boards_run, showcase  # the generators of boards take half a second to import
 
+    if url is None:
+        found, _ = demo.embedded()
+        with (
+            tempfile.TemporaryDirectory(prefix="ganger-") as data,
+            showcase.running(
+                found, Path(data), watch_seconds=showcase.WATCH_SECONDS, image=images.pytorch().name
+            ) as fleet,
+        ):
+            pictures = out or repository() / boards_run.PICTURES
+            values = boards_run.assignments(variables)
+            click.echo(boards_run.run(fleet.get, fleet.window(), values, folder=pictures, lenient=lenient))
+        return
     click.echo(
         boards_run.from_url(
             url, minutes=minutes, until=until, scrape=scrape, variables=variables, folder=out, lenient=lenient

@@ -103,12 +103,29 @@ def _programs() -> Programs:
         )
         return Programs(kubectl=own, helm=shutil.which("helm") or str(binaries.ensure("helm")["helm"]), kubeconfig=None)
     print("demo: no cluster answers, so an embedded one is used (about 20 min once, seconds afterwards)", flush=True)
+    found = _prepared()
+    print(f"demo: to look around, export KUBECONFIG={found.kubeconfig}", flush=True)
+    return _programs_of(found)
+
+
+def embedded(name: str = cluster.DEFAULT) -> tuple[cluster.Cluster, Programs]:
+    """Return the embedded cluster with images of this tree and the chart, making what is missing. Raises DevError."""
+    found = _prepared(name)
+    programs = _programs_of(found)
+    _install(programs)
+    return found, programs
+
+
+def _prepared(name: str = cluster.DEFAULT) -> cluster.Cluster:
     binaries.ensure()
     for image in (images.operator(), images.pytorch()):
         images.build(image)
-    found = cluster.up()
+    found = cluster.up(name)
     images.load_built(found.containerd)
-    print(f"demo: to look around, export KUBECONFIG={found.kubeconfig}", flush=True)
+    return found
+
+
+def _programs_of(found: cluster.Cluster) -> Programs:
     return Programs(
         kubectl=str(binaries.path_of("kubectl")), helm=str(binaries.path_of("helm")), kubeconfig=found.kubeconfig
     )

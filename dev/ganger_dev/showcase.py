@@ -1,0 +1,210 @@
+"""A small fleet that has something of everything that the dashboards show, watched by a real Prometheus.
+
+Real jobs in real pods on the embedded cluster: one that trains on two workers and loses a pod, one that counts tokens,
+one that completes, one that fails again and again, one that waits for GPUs that nobody has. The node advertises
+GPUs that it has not, so that workers can ask for some; what a dcgm-exporter would say of them is replayed.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from ganger_dev import prometheus
+from ganger_dev.cluster import Cluster
+from ganger_dev.dashboards.answers import Get, Window
+from ganger_dev.dashboards.dcgm import exposition
+from ganger_dev.errors import DevError
+from ganger_dev.paths import repository
+
+NAMESPACE: Final = "ganger-boards"
+SCRAPE_SECONDS: Final = 2
+GPUS: Final = 4
+WATCH_SECONDS: Final = 240.0
+_READY_SECONDS: Final = 150.0
+_LONG: Final = {"epochs": 4000, "logEverySeconds": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showcase:
+    """What a run of boards needs: whom to ask, and since when there is something to see, in seconds since 1970."""
+
+    get: Get
+    url: str
+    since: float
+
+    def window(self) -> Window:
+        """Return the time from the beginning until now."""
+        return Window(start=self.since, end=time.time(), scrape=SCRAPE_SECONDS)
+
+
+@contextmanager
+def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str) -> Iterator[Showcase]:
+    """Run the fleet on a cluster that has the chart, until it was watched for so long; then yield.
+
+    Everything that it made is gone afterwards. Raises DevError where a job does not do what it is there for.
+    """
+    with ExitStack() as stack:
+        stack.callback(_advertise, cluster, None)
+        _advertise(cluster, GPUS)
+        stack.callback(cluster.kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s", check=False)
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=120s")
+        cluster.kubectl("create", "namespace", NAMESPACE)
+        cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+        dcgm = stack.enter_context(_page(lambda: exposition(NAMESPACE, _pods(cluster), cluster.node_name)))
+        started = time.time()
+        watcher = prometheus.start(folder, _configuration(cluster, dcgm))
+        stack.callback(watcher.stop)
+        for manifest in _jobs(image):
+            cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
+        _wait(cluster, "digits", lambda status: bool(status.get("progress", {}).get("etaTime")))
+        _wait(cluster, "digits", lambda status: bool(status.get("checkpoint", {}).get("latestStep")))
+        cluster.kubectl("-n", NAMESPACE, "delete", "pod", "digits-0-1", "--wait=false")
+        _wait(cluster, "digits", lambda status: status.get("attempt") == 1 and status.get("phase") == "Running")
+        _wait(cluster, "finished", lambda status: status.get("phase") == "Complete")
+        _wait(cluster, "failing", lambda status: status.get("phase") == "Failed")
+        _wait(cluster, "chargpt", lambda status: bool(status.get("progress", {}).get("step")))
+        time.sleep(max(0.0, started + watch_seconds - time.time()))
+        yield Showcase(get=watcher.get, url=watcher.url, since=started)
+
+
+def _jobs(image: str) -> list[dict[str, Any]]:
+    one_gpu = {"requests": {"cpu": "250m"}, "limits": {"memory": "2Gi", "nvidia.com/gpu": 1}}
+    digits = _example("digits", "digits", image)
+    digits["spec"]["config"] |= _LONG
+    digits["spec"]["resources"] = one_gpu
+    digits["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team-a"}
+    chargpt = _example("chargpt", "chargpt", image)
+    chargpt["spec"]["config"] |= {"steps": 100_000, "evaluateEverySteps": 50, "logEverySeconds": 1}
+    chargpt["spec"]["resources"] = one_gpu
+    chargpt["spec"]["checkpoint"] = chargpt["spec"]["checkpoint"] | {"everySeconds": 15}
+    finished = _example("quadratic", "finished", image)
+    failing = _command("failing", image, ["python", "-c", "import os, time; time.sleep(4); os._exit(3)"])
+    failing["spec"]["failurePolicy"] = {"maxRestarts": 2, "backoff": {"baseSeconds": 1}}
+    waiting = _command("waiting", image, ["python", "-c", ""])
+    waiting["spec"]["resources"] = {"limits": {"memory": "1Gi", "nvidia.com/gpu": 64}}
+    return [digits, chargpt, finished, failing, waiting]
+
+
+def _example(directory: str, name: str, image: str) -> dict[str, Any]:
+    path = repository() / "jobs" / "examples" / directory / "job.yaml"
+    manifest: dict[str, Any] = yaml.safe_load(path.read_text())
+    manifest["metadata"]["name"] = name
+    manifest["spec"]["image"] = image
+    return manifest
+
+
+def _command(name: str, image: str, command: list[str]) -> dict[str, Any]:
+    spec = {"image": image, "command": command, "workers": 1, "resources": {"limits": {"memory": "1Gi"}}}
+    return {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
+
+
+def _configuration(cluster: Cluster, dcgm: str) -> str:
+    """Return the configuration of a Prometheus outside the cluster: pods by the annotations that Ganger sets."""
+    discovered = {
+        "job_name": "kubernetes-pods",
+        "honor_labels": True,
+        "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(cluster.kubeconfig)}],
+        "relabel_configs": [
+            {
+                "source_labels": ["__meta_kubernetes_pod_annotation_prometheus_io_scrape"],
+                "action": "keep",
+                "regex": "true",
+            },
+            {"source_labels": ["__meta_kubernetes_pod_phase"], "action": "keep", "regex": "Running"},
+            {
+                "source_labels": ["__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_annotation_prometheus_io_port"],
+                "separator": ":",
+                "target_label": "__address__",
+            },
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+        ],
+    }
+    replayed = {"job_name": "dcgm-exporter", "honor_labels": True, "static_configs": [{"targets": [dcgm]}]}
+    operators = discovered | {
+        "job_name": "ganger-operator",
+        "kubernetes_sd_configs": [
+            {
+                "role": "pod",
+                "kubeconfig_file": str(cluster.kubeconfig),
+                "namespaces": {"names": ["ganger-system"]},
+            }
+        ],
+        "relabel_configs": [
+            {
+                "source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_name"],
+                "action": "keep",
+                "regex": "ganger",
+            },
+            {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "action": "keep", "regex": "http"},
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+        ],
+    }
+    settings = {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"}
+    return yaml.safe_dump({"global": settings, "scrape_configs": [operators, discovered, replayed]}, sort_keys=False)
+
+
+def _advertise(cluster: Cluster, gpus: int | None) -> None:
+    """Let the node say that it has so many GPUs, or none."""
+    patch = {"status": {"capacity": {"nvidia.com/gpu": None if gpus is None else str(gpus)}}}
+    cluster.kubectl("patch", "node", cluster.node_name, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+
+
+def _pods(cluster: Cluster) -> tuple[str, str]:
+    """Return the names of the pods of the present attempt of the job on two workers."""
+    attempt = _status(cluster, "digits").get("attempt", 0)
+    return f"digits-{attempt}-0", f"digits-{attempt}-1"
+
+
+def _status(cluster: Cluster, name: str) -> dict[str, Any]:
+    text = cluster.kubectl("-n", NAMESPACE, "get", "tj", name, "-o", "json", check=False)
+    status: dict[str, Any] = json.loads(text).get("status", {}) if text else {}
+    return status
+
+
+def _wait(cluster: Cluster, name: str, there: Callable[[dict[str, Any]], bool]) -> None:
+    end = time.monotonic() + _READY_SECONDS
+    while not there(status := _status(cluster, name)):
+        if time.monotonic() > end:
+            raise DevError(
+                f"job {name} did not get where it should in {_READY_SECONDS:.0f} s",
+                f"{status.get('phase')}: {status.get('message')}",
+                f"kubectl -n {NAMESPACE} describe tj {name}",
+            )
+        time.sleep(0.5)
+
+
+@contextmanager
+def _page(body: Callable[[], str]) -> Iterator[str]:
+    """Serve a page of metrics on loopback for the body of the with statement, and yield its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = body().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Say nothing: a scrape is not news."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
