@@ -41,11 +41,11 @@ PHASES: Final[Mapping[str, str]] = {
     "Failed": "red",
 }
 # Title and address of the board of the job in a row of a table, with the time range and the data source of this board.
-OPEN_JOB: Final = (
-    "Open the job's board",
+_JOB_BOARD: Final = (
     "/d/ganger-job?var-namespace=${__data.fields.namespace}&var-training_job=${__data.fields.training_job}"
-    "&${datasource:queryparam}&${__url_time_range}",
+    "&${datasource:queryparam}&${__url_time_range}"
 )
+OPEN_JOB: Final = ("Open the job's board", _JOB_BOARD)
 Step = tuple[float | None, str]  # from this value on, this colour; the first one has no value
 Table = table.Panel
 _Panel = TypeVar("_Panel", timeseries.Panel, stat.Panel, bars.Panel, table.Panel)

@@ -185,6 +185,14 @@ class TestPage:
         assert found["answers"] == {"3": {"A": {"expr": "x", "stepSeconds": 15, "series": ONE}}}
         assert found["range"] == {"from": 3_600_000, "to": 7_200_000}
 
+    @pytest.mark.parametrize(("switch", "drawn"), [({}, 1), ({"enable": True}, 1), ({"enable": False}, 0)])
+    def test_a_mark_is_drawn_unless_the_board_switches_it_off(self, switch, drawn):
+        shown = board(marks=[{"name": "Restart", "expr": "x", "iconColor": "red"} | switch])
+
+        found = boards_run.page(shown, [answer(ONE, panel=0, ref="Restart")], {}, HOUR)
+
+        assert len(found["annotations"]) == drawn
+
     def test_a_variable_without_a_value_stands_for_all(self):
         variables = [{"type": "query", "name": name, "label": name.title()} for name in ("namespace", "job")]
         shown = board() | {"templating": {"list": [{"type": "datasource", "name": "datasource"}, *variables]}}
