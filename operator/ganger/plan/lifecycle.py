@@ -17,6 +17,7 @@ from ganger.plan.gang import Gang, created
 from ganger.plan.report import Report, checkpoint, progress, report, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
+RECONCILING, STALLED = "Reconciling", "Stalled"
 
 
 def _base(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
@@ -40,7 +41,21 @@ def _with(
     return msgspec.structs.replace(status, conditions=conditions)
 
 
-def _phase(status: TrainingJobStatus, phase: Phase, message: str = "") -> TrainingJobStatus:
+def _phase(
+    status: TrainingJobStatus, job: TrainingJob, now: datetime, phase: Phase, message: str = ""
+) -> TrainingJobStatus:
+    """Name the phase, and tell those who know nothing of training by the two conditions that they know (kstatus).
+
+    Reconciling: on the way to what was asked for, as Flux and `kpt live` wait for. Stalled: it will not get there.
+    """
+    facts: list[tuple[str, bool, str, str]] = []
+    if phase in ("Pending", "Starting", "Restarting"):
+        facts.append((RECONCILING, True, phase, message))
+    elif status.condition(RECONCILING) is not None:
+        facts.append((RECONCILING, False, phase, ""))
+    if phase == "Failed":
+        facts.append((STALLED, True, "Failed", message))
+    status = _with(status, job, now, *facts)
     return msgspec.structs.replace(status, phase=phase, message=message[:MESSAGE_LENGTH_MAX] or None)
 
 
@@ -77,7 +92,7 @@ def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: 
         status = msgspec.structs.replace(status, start_time=None)
     placed = any(pod.spec.node_name for pod in gang.present.values())
     phase: Phase = "Restarting" if status.attempt > 0 else "Starting" if placed else "Pending"
-    return _phase(status, phase, message)
+    return _phase(status, job, now, phase, message)
 
 
 def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
@@ -92,7 +107,7 @@ def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     )
     if job.status.is_true(SUSPENDED):
         status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
-    return _phase(status, "Running")
+    return _phase(status, job, now, "Running")
 
 
 def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
@@ -103,7 +118,7 @@ def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
         facts.append((RUNNING, False, "Suspended", message))
     status = _with(_base(job, gang), job, now, *facts)
     status = msgspec.structs.replace(status, workers=f"0/{job.spec.workers}", ready_workers=0, start_time=None)
-    return _phase(_told(job, gang, status), "Suspended", "suspended")
+    return _phase(_told(job, gang, status), job, now, "Suspended", "suspended")
 
 
 def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, now: datetime) -> TrainingJobStatus:
@@ -135,7 +150,7 @@ def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, now: datetime) ->
         workers=f"0/{job.spec.workers}",
         ready_workers=0,
     )
-    return _phase(status, "Restarting", message)
+    return _phase(status, job, now, "Restarting", message)
 
 
 def made_progress(job: TrainingJob, gang: Gang) -> bool:
@@ -158,7 +173,7 @@ def failed(
     if verdict is not None:
         restarts = msgspec.structs.replace(job.status.restarts or Restarts(), last=verdict.cause)
         status = msgspec.structs.replace(status, restarts=restarts)
-    return _phase(status, "Failed", message)
+    return _phase(status, job, now, "Failed", message)
 
 
 def complete(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
@@ -168,4 +183,4 @@ def complete(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Complete", message))
     status = _with(_told(job, gang, _base(job, gang)), job, now, *facts)
-    return _phase(msgspec.structs.replace(status, completion_time=now), "Complete")
+    return _phase(msgspec.structs.replace(status, completion_time=now), job, now, "Complete")
