@@ -5,10 +5,12 @@ events of a status that was written. Names are deterministic, so whatever was do
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal
 
 from ganger.api.observed import Metadata
+from ganger.api.status import Failure
 from ganger.api.types import TrainingJob, encode
 from ganger.app.caches import Key
 from ganger.app.memory import JobMemory
@@ -22,6 +24,7 @@ from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
 from ganger.runtime.limiter import Limiter
 
+log = logging.getLogger(__name__)
 # A burst of jobs is served first and described later: from 2 s for one job to 10 s from 33 jobs on.
 BURST_JOBS = 8
 BURST_FACTOR_MAX = 5.0
@@ -102,10 +105,17 @@ class Executor:
             written = await self._cluster.apply(TRAINING_JOBS, namespace, name, manifest, subresource="status")
         self._consistency.wrote(job.key, TRAINING_JOBS, written)
         self._said(job, memory)
+        cause = _new_failure(job, decision)
         for event in decision.events:
-            self._emit(job, event)
+            self._emit(job, event, cause)
 
-    def _emit(self, job: TrainingJob, event: Event) -> None:
+    def _emit(self, job: TrainingJob, event: Event, cause: Failure | None) -> None:
+        extra: dict[str, object] = {"reason": event.reason}
+        if cause is not None:
+            who = {"rank": cause.rank, "pod": cause.pod, "node": cause.node, "exit_code": cause.exit_code}
+            extra |= {name: value for name, value in who.items() if value not in (None, "")}
+        level = logging.WARNING if event.warning else logging.INFO
+        log.log(level, "%s", event.message, extra=extra)
         type_: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
         self._recorder.record(TRAINING_JOBS, job.metadata, type_, event.reason, event.message)
 
@@ -174,6 +184,13 @@ class Executor:
 
     async def _read(self, resource: Resource, namespace: str, name: str) -> Metadata:
         return wire.identity(await self._cluster.get(resource, namespace, name))
+
+
+def _new_failure(job: TrainingJob, decision: Decision) -> Failure | None:
+    """Return the failure that the decision is about, None where it is about none."""
+    new = decision.status.restarts if decision.status is not None else None
+    old = job.status.restarts
+    return new.last if new is not None and new.last != (old.last if old is not None else None) else None
 
 
 def _refusal(error: ApiError) -> Refusal:

@@ -11,6 +11,7 @@ from ganger.app.memory import JobMemory
 from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
+from ganger.observe.logs import about
 from ganger.plan.decide import decide
 from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.events import Recorder
@@ -52,8 +53,11 @@ class Reconciler:
             self._memories.pop(key, None)
             self._refusals.pop(key, None)
             return None
+        with about(namespace=key[0], job=key[1], uid=job.metadata.uid, attempt=job.status.attempt):
+            return await self._pass(key, fill(job, self._default_image))
+
+    async def _pass(self, key: Key, job: TrainingJob) -> float | None:
         memory = self._memory(job)
-        job = fill(job, self._default_image)
         now = self._clock.monotonic()
         seen = self._caches.seen(
             job,
