@@ -102,4 +102,4 @@ def test_a_test_that_expects_the_wrong_thing_is_seen(tested):
     done = tested("GangerUndecodableObjects", severity="info")
 
     assert 0 != done.returncode
-    assert "GangerUndecodableObjects" in done.stdout
+    assert "GangerUndecodableObjects" in done.stderr
