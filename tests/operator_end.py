@@ -4,6 +4,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +60,7 @@ class OperatorEnd:
     raw: bytes | None = None
     hang_up: bool = False  # close the connection after each answer, without a word
     reports: list[dict[str, Any]] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)  # monotonic seconds
     tokens: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     connections: int = 0
@@ -81,6 +83,7 @@ class OperatorEnd:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                end.arrivals.append(time.monotonic())
                 end.reports.append(body)
                 end.tokens.append(self.headers["Authorization"])
                 end.paths.append(self.path)

@@ -68,7 +68,7 @@ def should_save() -> bool:
     """Return True once for each request for a checkpoint: save, and go on.
 
     A request reaches every process of the job, at slightly different times: in a gang let rank 0's answer count for
-    all (broadcast it), or all-reduce it and save where any rank has it. Costs about a microsecond; never raises.
+    all (broadcast it), or all-reduce it and save where any rank has it. Costs a few microseconds; never raises.
     """
     global _requests
     _to_supervisor()

@@ -1,7 +1,7 @@
 """A wish for a checkpoint, from the supervisor to the loops of its pod.
 
 The wishes are counted in the length of a file beside the reports' socket. A loop that looks pays for one system call
-(about a microsecond) and no signal: a signal would break system calls of code that knows nothing of it, and end a
+(a few microseconds) and no signal: a signal would break system calls of code that knows nothing of it, and end a
 process that does not listen.
 """
 
