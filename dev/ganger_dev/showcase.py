@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import yaml
 
+from ganger.contract import LABEL_MANAGED_BY, MANAGED_BY, METRICS_PORT
 from ganger_dev import prometheus
 from ganger_dev.cluster import Cluster
 from ganger_dev.dashboards.answers import Get, Window
@@ -30,6 +31,11 @@ NAMESPACE: Final = "ganger-boards"
 SCRAPE_SECONDS: Final = 2
 GPUS: Final = 4
 WATCH_SECONDS: Final = 240.0
+# Scrape job: namespace, label selector and port of its pods, as their annotations and the chart name them.
+_TARGETS: Final = {
+    "ganger-operator": ("ganger-system", "app.kubernetes.io/name=ganger", 8080),
+    "kubernetes-pods": (NAMESPACE, f"{LABEL_MANAGED_BY}={MANAGED_BY}", METRICS_PORT),
+}
 _READY_SECONDS: Final = 150.0
 _LONG: Final = {"epochs": 4000, "logEverySeconds": 1}
 
@@ -62,7 +68,8 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
         dcgm = stack.enter_context(_page(lambda: exposition(NAMESPACE, _pods(cluster), cluster.node_name)))
         started = time.time()
-        watcher = prometheus.start(folder, _configuration(cluster, dcgm))
+        stack.enter_context(_discovery(cluster, folder))
+        watcher = prometheus.start(folder, _configuration(folder, dcgm))
         stack.callback(watcher.stop)
         for manifest in _jobs(image):
             cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
@@ -108,51 +115,60 @@ def _command(name: str, image: str, command: list[str]) -> dict[str, Any]:
     return {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
 
 
-def _configuration(cluster: Cluster, dcgm: str) -> str:
-    """Return the configuration of a Prometheus outside the cluster: pods by the annotations that Ganger sets."""
-    discovered = {
-        "job_name": "kubernetes-pods",
-        "honor_labels": True,
-        "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(cluster.kubeconfig)}],
-        "relabel_configs": [
-            {
-                "source_labels": ["__meta_kubernetes_pod_annotation_prometheus_io_scrape"],
-                "action": "keep",
-                "regex": "true",
-            },
-            {"source_labels": ["__meta_kubernetes_pod_phase"], "action": "keep", "regex": "Running"},
-            {
-                "source_labels": ["__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_annotation_prometheus_io_port"],
-                "separator": ":",
-                "target_label": "__address__",
-            },
-            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-        ],
-    }
+def _configuration(folder: Path, dcgm: str) -> str:
+    """Return the configuration of a Prometheus that is told of the pods by files.
+
+    Debian's has no discovery of Kubernetes built in; `_discover` finds the same pods by the same annotations.
+    """
     replayed = {"job_name": "dcgm-exporter", "honor_labels": True, "static_configs": [{"targets": [dcgm]}]}
-    operators = discovered | {
-        "job_name": "ganger-operator",
-        "kubernetes_sd_configs": [
-            {
-                "role": "pod",
-                "kubeconfig_file": str(cluster.kubeconfig),
-                "namespaces": {"names": ["ganger-system"]},
-            }
-        ],
-        "relabel_configs": [
-            {
-                "source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_name"],
-                "action": "keep",
-                "regex": "ganger",
-            },
-            {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "action": "keep", "regex": "http"},
-            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-        ],
-    }
+    found = [
+        {
+            "job_name": name,
+            "honor_labels": True,
+            "file_sd_configs": [{"files": [str(folder / f"{name}.json")], "refresh_interval": "2s"}],
+        }
+        for name in _TARGETS
+    ]
     settings = {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"}
-    return yaml.safe_dump({"global": settings, "scrape_configs": [operators, discovered, replayed]}, sort_keys=False)
+    return yaml.safe_dump({"global": settings, "scrape_configs": [*found, replayed]}, sort_keys=False)
+
+
+@contextmanager
+def _discovery(cluster: Cluster, folder: Path) -> Iterator[None]:
+    """Keep Prometheus' files of targets up to date for the body."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(1.0):
+            _discover(cluster, folder)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _discover(cluster, folder)
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _discover(cluster: Cluster, folder: Path) -> None:
+    for name, (namespace, selector, port) in _TARGETS.items():
+        text = cluster.kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json", check=False)
+        pods = json.loads(text)["items"] if text else []
+        targets = [
+            {
+                "targets": [f"{pod['status']['podIP']}:{port}"],
+                "labels": {"namespace": namespace, "pod": pod["metadata"]["name"]},
+            }
+            for pod in pods
+            if pod["status"].get("phase") == "Running" and pod["status"].get("podIP")
+        ]
+        # Replaced whole: Prometheus may read at any moment.
+        scratch = folder / f"{name}.new"
+        scratch.write_text(json.dumps(targets))
+        scratch.replace(folder / f"{name}.json")
 
 
 def _advertise(cluster: Cluster, gpus: int | None) -> None:
