@@ -23,8 +23,9 @@ from ganger.runtime.ports import Clock
 
 log = logging.getLogger(__name__)
 CERTIFICATE_SECONDS = 5.0  # how long a leader waits for it: pods that are made without it never report
-# Workers keep their connections; each costs some tens of KiB.
-LIMITS = Limits(connections=1024, idle_seconds=90.0, body_bytes=16384)
+# Workers keep their connections, at 90 KiB each; where there are more workers, those that have been silent for longest
+# make room and come back with a new one (bench/README.md, reports).
+LIMITS = Limits(connections=256, idle_seconds=90.0, body_bytes=16384)
 
 
 class _Known:

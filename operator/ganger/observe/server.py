@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from asyncio import sslproto
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from http import HTTPStatus
 from ganger.observe.text import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
+TLS_RECORD_BYTES = 16384
 GUARD_RETRY_SECONDS = 5
 _ONCE = frozenset({"content-length", "transfer-encoding"})
 
@@ -78,6 +80,9 @@ class Server:
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the port: the one that was asked for, or a free one for 0. Raises OSError."""
+        if tls is not None:
+            # asyncio gives each TLS connection 256 KiB to read into; a record of TLS has at most 16 (RFC 8446, 5.1).
+            sslproto.SSLProtocol.max_size = min(sslproto.SSLProtocol.max_size, TLS_RECORD_BYTES)
         self._server = await asyncio.start_server(
             self._accept, host, port, ssl=tls, limit=self._limits.header_bytes, ssl_handshake_timeout=5 if tls else None
         )
