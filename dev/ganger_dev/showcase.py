@@ -89,7 +89,6 @@ def _jobs(image: str) -> list[dict[str, Any]]:
     digits = _example("digits", "digits", image)
     digits["spec"]["config"] |= _LONG
     digits["spec"]["resources"] = one_gpu
-    digits["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team-a"}
     chargpt = _example("chargpt", "chargpt", image)
     chargpt["spec"]["config"] |= {"steps": 100_000, "evaluateEverySteps": 50, "logEverySeconds": 1}
     chargpt["spec"]["resources"] = one_gpu

@@ -49,12 +49,19 @@ def accounted(
 ) -> TrainingJobStatus:
     """Return the status that is about to be written, with the time since the last one accounted for."""
     goodput = ledger.account(job, gang, live, now)
-    if status.attempt > job.status.attempt or (status.is_true("Failed") and not job.status.is_true("Failed")):
+    restarts = status.attempt > job.status.attempt
+    if restarts or _becomes(job.status, status, "Failed"):
         steps, seconds = ledger.lost(job, gang, live)
         goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
-        if status.progress == job.status.progress:  # no worker had a last word: the newest report is what is known
-            status = told(status, live, now)
+    ends = restarts or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))
+    if ends and live is not None and status.progress == job.status.progress:
+        # No worker had a last word on the training, as a script has none: the newest report is what is known.
+        status = told(status, msgspec.structs.replace(live, eta=None), now)
     return msgspec.structs.replace(status, goodput=goodput)
+
+
+def _becomes(old: TrainingJobStatus, new: TrainingJobStatus, type_: str) -> bool:
+    return new.is_true(type_) and not old.is_true(type_)
 
 
 def _said(status: TrainingJobStatus) -> object:

@@ -105,6 +105,18 @@ def test_what_was_reported_outlives_a_worker_that_left_no_last_word():
     assert 30 == decision.status.goodput.lost_steps
 
 
+def test_a_script_that_ended_well_is_as_far_as_it_last_said():
+    before = with_status(running(), decide(running(), seen(PLAIN, said(31, total_steps=40)), at(20)).status)
+    decision = decide(before, seen(before, said(40, total_steps=40, when=24), exit_code=0), at(25))
+
+    assert ("Complete", 40, "100%") == (
+        decision.status.phase,
+        decision.status.progress.step,
+        decision.status.progress.percent,
+    )
+    assert decision.status.progress.eta_time is None
+
+
 def test_a_last_word_beats_the_newest_report():
     before = running()
     word = {"outcome": "Failed", "reason": "Exception", "step": 33, "totalSteps": 40}
