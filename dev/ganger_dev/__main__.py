@@ -155,7 +155,7 @@ def run_record(name: str) -> None:
 @click.option(
     "--scrape", default=15, show_default=True, type=click.IntRange(min=1), help="Its scrape interval in seconds."
 )
-@click.option("--var", "variables", multiple=True, metavar="NAME=REGEX", help="The value of a board's variable.")
+@click.option("--var", "variables", multiple=True, metavar="[BOARD/]NAME=REGEX", help="A variable's value.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the pictures go.")
 @click.option("--lenient", is_flag=True, help="Draw although queries lack data, and print which.")
 def run_dashboards(
@@ -179,7 +179,7 @@ def run_dashboards(
             ) as fleet,
         ):
             pictures = out or repository() / boards_run.PICTURES
-            values = boards_run.assignments(variables)
+            values = showcase.VALUES | boards_run.assignments(variables)
             click.echo(boards_run.run(fleet.get, fleet.window(), values, folder=pictures, lenient=lenient))
         return
     click.echo(

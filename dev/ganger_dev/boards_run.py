@@ -21,6 +21,8 @@ from ganger_dev.paths import repository
 
 PICTURES: Final = "docs/images/dashboards"
 _NO_GPU = "only a worker with a GPU has it"
+_NO_TROUBLE = "only trouble has it"
+_NOT_SET = "only a job whose live settings were changed has it"
 # Queries that find nothing in a healthy run on CPUs: a reason by `board / panel` or `board / panel / refId`.
 MAY_BE_EMPTY: Final[Mapping[str, str]] = {
     "ganger-job / Model flops utilisation": _NO_GPU,
@@ -28,6 +30,11 @@ MAY_BE_EMPTY: Final[Mapping[str, str]] = {
     "ganger-job / Memory of tensors": _NO_GPU,
     "ganger-job / Memory in use": _NO_GPU,
     "ganger-job / Power": _NO_GPU,
+    "ganger-job / Live settings": _NOT_SET,
+    "ganger-job / annotation / Live settings": _NOT_SET,
+    "ganger-operator / Ends of watches": "a watch ends after five to ten minutes",
+    "ganger-operator / Time of a list": "a healthy operator lists once, when it starts",
+    "ganger-operator / Caches in doubt": _NO_TROUBLE,
     "ganger-gpu / XID errors": "it lists faulty GPUs, and an empty list is good news",
 }
 
@@ -54,6 +61,12 @@ def shipped() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((repository() / FOLDER).glob("*.json"))]
 
 
+def of_board(values: Mapping[str, str], uid: str) -> dict[str, str]:
+    """Return the values of one board's variables: `NAME` for every board, overridden by `UID/NAME` for one. Pure."""
+    common = {name: value for name, value in values.items() if "/" not in name}
+    return common | {name.partition("/")[2]: value for name, value in values.items() if name.startswith(f"{uid}/")}
+
+
 def check(
     get: Get, window: Window, values: Mapping[str, str] | None = None, allowed: Mapping[str, str] = MAY_BE_EMPTY
 ) -> dict[str, list[Answer]]:
@@ -62,12 +75,16 @@ def check(
     `values` are values of the boards' variables, regular expressions; `allowed` as for `lacking`. Raises DevError that
     names each query that was refused, or found no number although it should have.
     """
-    answers = {board["uid"]: ask(get, board, values or {}, window) for board in shipped()}
+    answers = _asked(get, values or {}, window)
     wrong = [line for found in answers.values() for line in lacking(found, allowed)]
     if wrong:
         fix = "Mend the query or what it reads, or allow it with a reason in ganger_dev/boards_run.py."
         raise DevError(f"{len(wrong)} queries of the dashboards have no data", "\n  " + "\n  ".join(wrong) + "\n", fix)
     return answers
+
+
+def _asked(get: Get, values: Mapping[str, str], window: Window) -> dict[str, list[Answer]]:
+    return {board["uid"]: ask(get, board, of_board(values, board["uid"]), window) for board in shipped()}
 
 
 def page(
@@ -109,7 +126,7 @@ def draw(
     for board in shipped():
         uid = board["uid"]
         picture = folder / f"{uid}.png"
-        outcome = preview.draw(page(board, answers[uid], values, window), picture)
+        outcome = preview.draw(page(board, answers[uid], of_board(values, uid), window), picture)
         with_data = {one.panel for one in answers[uid] if one.has_data}
         titles = {panel["id"]: panel["title"] for panel in panels(board)}
         problems = [*outcome.problems]
@@ -140,7 +157,7 @@ def run(get: Get, window: Window, values: Mapping[str, str], *, folder: Path, le
         if not lenient:
             raise
         print(error, flush=True)
-        answers = {board["uid"]: ask(get, board, values, window) for board in shipped()}
+        answers = _asked(get, values, window)
     drawn = draw(answers, values, window, folder)
     every = [one for found in answers.values() for one in found]
     return Tally(
@@ -153,10 +170,10 @@ def run(get: Get, window: Window, values: Mapping[str, str], *, folder: Path, le
 
 
 def assignments(texts: Sequence[str]) -> dict[str, str]:
-    """Return `NAME=REGEX` texts as a mapping. Raises DevError for one of another shape."""
+    """Return `NAME=REGEX` and `UID/NAME=REGEX` texts as a mapping. Raises DevError for one of another shape."""
     found = {}
     for text in texts:
-        match = re.fullmatch(r"(\w+)=(.+)", text)
+        match = re.fullmatch(r"((?:[\w-]+/)?\w+)=(.+)", text)
         if match is None:
             raise DevError(f"--var {text} is not understood", "it is not NAME=REGEX", "Say --var namespace=default.")
         found[match[1]] = match[2]

@@ -1,8 +1,8 @@
 """A small fleet that has something of everything that the dashboards show, watched by a real Prometheus.
 
-Real jobs in real pods on the embedded cluster: one that trains on two workers and loses a pod, one that counts tokens,
-one that completes, one that fails again and again, one that waits for GPUs that nobody has. The node advertises
-GPUs that it has not, so that workers can ask for some; what a dcgm-exporter would say of them is replayed.
+Real jobs in real pods on the embedded cluster: two that train on two workers, of which one loses a pod, one that
+completes, one that fails again and again, one that waits for GPUs that nobody has. The node advertises GPUs that it has
+not, so that workers can ask for some; what a dcgm-exporter would say of them is replayed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from ganger_dev.errors import DevError
 from ganger_dev.paths import repository
 
 NAMESPACE: Final = "ganger-boards"
-SCRAPE_SECONDS: Final = 2
+SCRAPE_SECONDS: Final = 5
+# The job board is about one job at a time.
+VALUES: Final = {"ganger-job/namespace": NAMESPACE, "ganger-job/training_job": "chargpt"}
 GPUS: Final = 4
 WATCH_SECONDS: Final = 240.0
 # Scrape job: namespace, label selector and port of its pods, as their annotations and the chart name them.
@@ -71,15 +73,17 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         stack.enter_context(_discovery(cluster, folder))
         watcher = prometheus.start(folder, _configuration(folder, dcgm))
         stack.callback(watcher.stop)
+        # Before anything happens: what a counter had counted at its first scrape is no increase.
+        _until(lambda: len(watcher.query("ganger_operator_leader")) == 2, "Prometheus has scraped both operators")
         for manifest in _jobs(image):
             cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
         _wait(cluster, "digits", lambda status: bool(status.get("progress", {}).get("etaTime")))
         _wait(cluster, "digits", lambda status: bool(status.get("checkpoint", {}).get("latestStep")))
-        cluster.kubectl("-n", NAMESPACE, "delete", "pod", "digits-0-1", "--wait=false")
-        _wait(cluster, "digits", lambda status: status.get("attempt") == 1 and status.get("phase") == "Running")
+        _wait(cluster, "chargpt", lambda status: bool(status.get("checkpoint", {}).get("latestStep")))
+        cluster.kubectl("-n", NAMESPACE, "delete", "pod", "chargpt-0-1", "--wait=false")
+        _wait(cluster, "chargpt", lambda status: status.get("attempt") == 1 and status.get("phase") == "Running")
         _wait(cluster, "finished", lambda status: status.get("phase") == "Complete")
         _wait(cluster, "failing", lambda status: status.get("phase") == "Failed")
-        _wait(cluster, "chargpt", lambda status: bool(status.get("progress", {}).get("step")))
         time.sleep(max(0.0, started + watch_seconds - time.time()))
         yield Showcase(get=watcher.get, url=watcher.url, since=started)
 
@@ -90,7 +94,8 @@ def _jobs(image: str) -> list[dict[str, Any]]:
     digits["spec"]["config"] |= _LONG
     digits["spec"]["resources"] = one_gpu
     chargpt = _example("chargpt", "chargpt", image)
-    chargpt["spec"]["config"] |= {"steps": 100_000, "evaluateEverySteps": 50, "logEverySeconds": 1}
+    chargpt["spec"]["workers"] = 2
+    chargpt["spec"]["config"] |= {"steps": 4000, "evaluateEverySteps": 100, "logEverySeconds": 1, "threads": 1}
     chargpt["spec"]["resources"] = one_gpu
     chargpt["spec"]["checkpoint"] = chargpt["spec"]["checkpoint"] | {"everySeconds": 15}
     finished = _example("quadratic", "finished", image)
@@ -186,6 +191,14 @@ def _status(cluster: Cluster, name: str) -> dict[str, Any]:
     text = cluster.kubectl("-n", NAMESPACE, "get", "tj", name, "-o", "json", check=False)
     status: dict[str, Any] = json.loads(text).get("status", {}) if text else {}
     return status
+
+
+def _until(there: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + _READY_SECONDS
+    while not there():
+        if time.monotonic() > end:
+            raise DevError(f"not within {_READY_SECONDS:.0f} s", what, "Look at the operator's pods.")
+        time.sleep(0.5)
 
 
 def _wait(cluster: Cluster, name: str, there: Callable[[dict[str, Any]], bool]) -> None:

@@ -69,7 +69,7 @@ def _news(metric: str, by: str = "") -> str:
     says is no news.
     """
     now = job(metric, by=by)
-    return f"({now} unless {now} == {job(metric, by=by, ago='$__rate_interval')}) > 0"
+    return f"({now} unless {now} == {job(metric, by=by, ago='$__interval')}) > 0"
 
 
 def _now() -> Panels:

@@ -1,7 +1,7 @@
 """Shows every job in the metrics of the process that leads, and counts what happens to them.
 
-A job is shown anew when it changes, and all of them every half minute, since time passes for a job that only waits. In
-slices, so that no pass has to wait.
+A job is shown anew when it changes, and all of them every 15 s, a usual scrape interval, since time passes for a job
+that only waits. In slices, so that no pass has to wait.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from ganger.plan.live import Live
 from ganger.runtime.ports import Clock
 
 log = logging.getLogger(__name__)
-REFRESH_SECONDS = 30.0
+REFRESH_SECONDS = 15.0
 SLICE_JOBS = 20  # between two breaths of the event loop: about 3 ms
 LAG_EVERY_SECONDS = 1.0
 LAG_TIMER_SECONDS = 0.1

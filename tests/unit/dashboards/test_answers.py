@@ -24,7 +24,7 @@ CHECKPOINT = f'ganger_job_checkpoint_step{{{JOB}, instance="%s"}}'
 
 
 def expr_of(board, panel, ref="A"):
-    values = {"__rate_interval": "4m", "__range": "1h"}
+    values = {"__rate_interval": "4m", "__interval": "4m", "__range": "1h"}
     (found,) = {one.expr for one in queries(load(board), values) if (one.panel, one.ref_id) == (panel, ref)}
     return found
 
