@@ -20,22 +20,15 @@ from ganger_dev.errors import DevError
 from ganger_dev.paths import repository
 
 PICTURES: Final = "docs/images/dashboards"
-_NO_GPU = "only a worker with a GPU has it"
 _NO_TROUBLE = "only trouble has it"
 _NOT_SET = "only a job whose live settings were changed has it"
-# Queries that find nothing in a healthy run on CPUs: a reason by `board / panel` or `board / panel / refId`.
+# Queries that find nothing in a healthy run: a reason by `board / panel` or `board / panel / refId`.
 MAY_BE_EMPTY: Final[Mapping[str, str]] = {
-    "ganger-job / Model flops utilisation": _NO_GPU,
-    "ganger-job / Utilisation": _NO_GPU,
-    "ganger-job / Memory of tensors": _NO_GPU,
-    "ganger-job / Memory in use": _NO_GPU,
-    "ganger-job / Power": _NO_GPU,
     "ganger-job / Live settings": _NOT_SET,
     "ganger-job / annotation / Live settings": _NOT_SET,
     "ganger-operator / Ends of watches": "a watch ends after five to ten minutes",
     "ganger-operator / Time of a list": "a healthy operator lists once, when it starts",
     "ganger-operator / Caches in doubt": _NO_TROUBLE,
-    "ganger-gpu / XID errors": "it lists faulty GPUs, and an empty list is good news",
 }
 
 

@@ -2,13 +2,14 @@
 
 Real jobs in real pods on the embedded cluster: two that train on two workers, of which one loses a pod, one that
 completes, one that fails again and again, one that waits for GPUs that nobody has. The node advertises GPUs that it has
-not, so that workers can ask for some; what a dcgm-exporter would say of them is replayed.
+not, so that workers can ask for some; what a dcgm-exporter and the trainer would say of them is replayed.
 """
 
 from __future__ import annotations
 
 import http.server
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ from ganger_dev.dashboards.answers import Get, Window
 from ganger_dev.dashboards.dcgm import exposition
 from ganger_dev.errors import DevError
 from ganger_dev.paths import repository
+from ganger_trainer.board import Board
+from ganger_trainer.metrics import Page
+from ganger_trainer.nvml import Reading
+from ganger_trainer.reports import Progress
 
 NAMESPACE: Final = "ganger-boards"
 SCRAPE_SECONDS: Final = 5
@@ -69,9 +74,10 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
         dcgm = stack.enter_context(_page(lambda: exposition(NAMESPACE, _pods(cluster), cluster.node_name)))
+        gpus = stack.enter_context(_page(_gpus_of_a_worker))
         started = time.time()
         stack.enter_context(_discovery(cluster, folder))
-        watcher = prometheus.start(folder, _configuration(folder, dcgm))
+        watcher = prometheus.start(folder, _configuration(folder, dcgm, gpus))
         stack.callback(watcher.stop)
         # Before anything happens: what a counter had counted at its first scrape is no increase.
         _until(lambda: len(watcher.query("ganger_operator_leader")) == 2, "Prometheus has scraped both operators")
@@ -119,7 +125,7 @@ def _command(name: str, image: str, command: list[str]) -> dict[str, Any]:
     return {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
 
 
-def _configuration(folder: Path, dcgm: str) -> str:
+def _configuration(folder: Path, dcgm: str, gpus: str) -> str:
     """Return the configuration of a Prometheus that is told of the pods by files.
 
     Debian's has no discovery of Kubernetes built in; `_discover` finds the same pods by the same annotations.
@@ -133,8 +139,10 @@ def _configuration(folder: Path, dcgm: str) -> str:
         }
         for name in _TARGETS
     ]
+    pod = {"namespace": NAMESPACE, "pod": "chargpt-0-0"}
+    nvml = {"job_name": "gpus-of-a-worker", "static_configs": [{"targets": [gpus], "labels": pod}]}
     settings = {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"}
-    return yaml.safe_dump({"global": settings, "scrape_configs": [*found, replayed]}, sort_keys=False)
+    return yaml.safe_dump({"global": settings, "scrape_configs": [*found, replayed, nvml]}, sort_keys=False)
 
 
 @contextmanager
@@ -173,6 +181,24 @@ def _discover(cluster: Cluster, folder: Path) -> None:
         scratch = folder / f"{name}.new"
         scratch.write_text(json.dumps(targets))
         scratch.replace(folder / f"{name}.json")
+
+
+def _gpus_of_a_worker() -> str:
+    """Return what a worker's own page would say of its GPUs: the trainer's code with made-up readings."""
+    board, wave = Board(), math.sin(time.time() / 20)
+    memory = round((41 + wave) * 2**30)
+    board.hear(Progress(rank=0, step=1, gpu_bytes=memory, gpu_bytes_max=44 * 2**30, mfu=0.41 + 0.02 * wave))
+    reading = Reading(
+        utilization=0.93 + 0.05 * wave, memory_used=memory + 3 * 2**30, memory_total=80 * 2**30,
+        power_watts=610 + 40 * wave, temperature_celsius=62,
+    )  # fmt: skip
+    page = Page(board, attempt=0, job="chargpt", gpus=lambda: {0: reading}).render().decode()
+    names = ("ganger_train_gpu_", "ganger_train_mfu_")
+    return "".join(
+        line
+        for line in page.splitlines(keepends=True)
+        if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith(names)
+    )
 
 
 def _advertise(cluster: Cluster, gpus: int | None) -> None:

@@ -128,8 +128,10 @@ def _now() -> Panels:
             "Cause of the newest restart or failure, and the rank that failed first.",
             "none",
             Ask(
-                f"max by (reason, rank) ({job('ganger_job_failure_info', by='reason, rank')})",
-                "{{reason}} rank {{rank}}",
+                # A failure of no rank in particular, such as a deleted pod, has none to name.
+                f"label_replace(max by (reason, rank) ({job('ganger_job_failure_info', by='reason, rank')}),"
+                ' "who", " of rank $1", "rank", "(.+)")',
+                "{{reason}}{{who}}",
             ),
             width=3,
             named=True,

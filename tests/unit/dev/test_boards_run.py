@@ -168,7 +168,7 @@ class TestCheck:
             DevError, match=r"(?s)ganger-fleet / Running / A: nothing found.*allow it with a reason"
         ) as caught:
             boards_run.check(get, HOUR)
-        assert "ganger-gpu / XID errors" not in str(caught.value)
+        assert "ganger-operator / Caches in doubt" not in str(caught.value)
 
     def test_only_queries_that_exist_are_allowed_to_be_empty(self):
         get, _ = prometheus()
