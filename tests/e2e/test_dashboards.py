@@ -1,8 +1,11 @@
 """Every query of every panel, asked of a real Prometheus that watches real jobs: each finds something to show."""
 
+import subprocess
+import urllib.request
+
 import pytest
 
-from ganger_dev import boards_run, debian, showcase
+from ganger_dev import boards_run, debian, prometheus, showcase
 from ganger_dev.errors import DevError
 
 pytestmark = pytest.mark.e2e
@@ -42,6 +45,19 @@ def test_every_target_is_scraped_without_a_mistake(fleet):
     assert [] == [one for one in wrong if "connect" not in one[1]]
     pools = {"ganger-operator", "kubernetes-pods", "dcgm-exporter", "gpus-of-a-worker"}
     assert pools == {target["scrapePool"] for target in targets}
+
+
+def test_the_pages_of_operator_and_workers_keep_to_the_rules(fleet):
+    targets = fleet.get("targets", state="active")["activeTargets"]
+    pages = [one["scrapeUrl"] for one in targets if one["scrapePool"] in ("ganger-operator", "kubernetes-pods")]
+    for page in pages:
+        with urllib.request.urlopen(page, timeout=5) as answer:
+            body = answer.read()
+        command = [str(prometheus.ensure().promtool), "check", "metrics"]
+        checked = subprocess.run(command, input=body, capture_output=True)
+
+        assert (0, b"") == (checked.returncode, checked.stdout + checked.stderr), page
+    assert len(pages) >= 5
 
 
 def test_job_series_outlive_the_pods_and_name_the_jobs_namespace(fleet):

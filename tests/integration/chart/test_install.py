@@ -7,12 +7,20 @@ import pytest
 import yaml
 
 from apiclient import wait_for
+from ganger_dev import definitions
+from ganger_dev.errors import DevError
 from golden.chart.test_render import VALUES
 from integration.chart.conftest import CHART, NAMESPACE, make_namespace
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.ganger.dev"
 JOBS = "/apis/ganger.dev/v1alpha1/namespaces/team-a/trainingjobs"
+OTHERS = (
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("grafana.integreatly.org/v1beta1", "GrafanaDashboard"),
+)
 JOB = {
     "apiVersion": "ganger.dev/v1alpha1",
     "kind": "TrainingJob",
@@ -30,10 +38,34 @@ def path_of(found):
 
 
 def rendered(helm, values):
-    return [found for found in yaml.safe_load_all(helm("template", "ganger", chart=CHART, values=values)) if found]
+    served = [f"--api-versions={version}/{kind}" for version, kind in OTHERS]
+    text = helm("template", "ganger", *served, chart=CHART, values=values)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+@pytest.fixture(scope="session")
+def others(api):
+    """The definitions of the objects that are made for the operators of Prometheus and Grafana, served."""
+    try:
+        files = definitions.ensure()
+    except DevError as error:
+        pytest.skip(f"the definitions of other operators cannot be had here: {error}")
+    root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    names = []
+    for file in files:
+        body = yaml.safe_load(file.read_text())
+        names.append(body["metadata"]["name"])
+        api.call("POST", root, body)
+
+    def served():
+        found = [api.get(f"{root}/{name}").get("status", {}).get("conditions", []) for name in names]
+        return all(any((c["type"], c["status"]) == ("Established", "True") for c in one) for one in found)
+
+    wait_for(served, 30, "the definitions are established")
 
 
 @pytest.mark.parametrize("name", VALUES)
+@pytest.mark.usefixtures("others")
 def test_the_server_takes_every_object_under_strict_validation(api, helm, name):
     for found in rendered(helm, VALUES[name]):
         path = f"{path_of(found)}/{found['metadata']['name']}"
@@ -70,6 +102,15 @@ def clean(helm, api):
     if api.get(DEFINITION):
         api.delete(DEFINITION)
     wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+
+
+def test_an_upgrade_keeps_the_certificate_that_the_operator_made(api, helm, clean):
+    install(helm, api)
+    secret = f"/api/v1/namespaces/{NAMESPACE}/secrets/ganger-control-tls"
+    api.merge(secret, {"data": {"tls.crt": "eA==", "ca.crt": "eQ=="}})
+    helm("upgrade", "ganger", chart=CHART, values={"operator": {"logLevel": "debug"}})
+
+    assert {"tls.crt": "eA==", "ca.crt": "eQ=="} == api.get(secret)["data"]
 
 
 def established(api):
