@@ -83,7 +83,8 @@ lock: ## resolve the locks anew from pyproject.toml (needs uv)
 	@bash requirements/lock.sh
 
 .PHONY: dashboards
-dashboards: setup ## run a fleet, ask a real Prometheus every dashboard query, test the alerts, draw each board
+dashboards: setup ## lint the boards, run a fleet, ask a real Prometheus every query, test the alerts, draw each board
+	@$(PYTEST) tests/unit/dashboards tests/unit/alerts -q
 	@$(PY) -m ganger_dev dashboards $(if $(PROMETHEUS),--prometheus $(PROMETHEUS)) $(ARGS)
 
 .PHONY: record

@@ -88,6 +88,9 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         _wait(cluster, "chargpt", lambda status: bool(status.get("checkpoint", {}).get("latestStep")))
         cluster.kubectl("-n", NAMESPACE, "delete", "pod", "chargpt-0-1", "--wait=false")
         _wait(cluster, "chargpt", lambda status: status.get("attempt") == 1 and status.get("phase") == "Running")
+        for step in (100, 200):
+            _set_live(cluster, "chargpt", step)
+            time.sleep(4 * SCRAPE_SECONDS)
         _wait(cluster, "finished", lambda status: status.get("phase") == "Complete")
         _wait(cluster, "failing", lambda status: status.get("phase") == "Failed")
         time.sleep(max(0.0, started + watch_seconds - time.time()))
@@ -205,6 +208,13 @@ def _advertise(cluster: Cluster, gpus: int | None) -> None:
     """Let the node say that it has so many GPUs, or none."""
     patch = {"status": {"capacity": {"nvidia.com/gpu": None if gpus is None else str(gpus)}}}
     cluster.kubectl("patch", "node", cluster.node_name, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+
+
+def _set_live(cluster: Cluster, name: str, step: int) -> None:
+    """Say in a job's status that a live setting holds from a step on, as long as the operator itself sets none."""
+    live = [{"name": "lr", "value": "0.003", "appliedAtStep": step}]
+    patch = json.dumps({"status": {"liveConfig": live}})
+    cluster.kubectl("-n", NAMESPACE, "patch", "tj", name, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def _pods(cluster: Cluster) -> tuple[str, str]:

@@ -172,9 +172,13 @@ def _watches() -> Panels:
         ),
         lines(
             "Time of a list",
-            "Time of one full list, 99th percentile.",
+            "Mean time of a full list since the start: there is one for each cache, and more only when a watch cannot go on.",
             "s",
-            Ask(quantile(0.99, f"{_P}_list_seconds", by="resource"), "{{resource}}"),
+            Ask(
+                f"sum by (resource) ({_P}_list_seconds_sum{{{OF_TARGET}}})"
+                f" / sum by (resource) ({_P}_list_seconds_count{{{OF_TARGET}}})",
+                "{{resource}}",
+            ),
             low=0,
         ),
         lines(

@@ -13,6 +13,7 @@ from ganger.observe.instruments import Distribution, Metric, Number
 REASONS_MAX = 50
 REASON_CHARS_MAX = 64
 OTHER = "Other"
+WATCH_ENDS = ("closed", "gone", "torn", "stalled", "regressed")  # besides these, the label of an error
 
 
 class OperatorMetrics:
@@ -87,6 +88,11 @@ class OperatorMetrics:
     # --- caches ---
     def listed(self, resource: str, seconds: float) -> None:
         """Count a full list."""
+        # A counter that is born with its first event has no increase then: what may happen to a cache begins at 0.
+        for trouble in ("watch_stalls_total", "stale_caches_total", "resource_version_regressions_total"):
+            self._number(trouble, resource)
+        for reason in WATCH_ENDS:
+            self._number("watch_ends_total", resource, reason)
         self._number("lists_total", resource).inc()
         self._seconds("list_seconds", resource).observe(seconds)
 
