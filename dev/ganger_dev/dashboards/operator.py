@@ -172,7 +172,7 @@ def _watches() -> Panels:
         ),
         lines(
             "Time of a list",
-            "Mean time of a full list since the start: there is one for each cache, and more only when a watch cannot go on.",
+            "Mean time of a full list since the start: one for each cache, and more only when a watch cannot go on.",
             "s",
             Ask(
                 f"sum by (resource) ({_P}_list_seconds_sum{{{OF_TARGET}}})"
