@@ -147,6 +147,8 @@ def _report(job: TrainingJob, gang: Gang, live: Live | None) -> LiveReport | Non
     """Return the live report if it is of this attempt, and not of pods that a suspension removed from it."""
     if live is None or live.report.attempt != job.status.attempt:
         return None
+    if job.spec.task is None and live.report.step is None:
+        return None  # a script that says nothing of its training: its supervisor cannot know when that begins
     pod = gang.present.get(live.report.worker)
     if pod is not None and pod.metadata.creation_timestamp is not None and live.at < pod.metadata.creation_timestamp:
         return None

@@ -107,6 +107,18 @@ def test_script_that_reports_a_phase_alone_is_believed_too():
     assert {"queued": 20.0, "productive": 5.0} == spent(account(a_job, gang_, told(phase="Training"), at(25)))
 
 
+def test_script_that_says_nothing_of_its_training_trains_as_far_as_anybody_knows():
+    script = with_status(
+        job(workers=1, task=None, script=["train.py"]),
+        TrainingJobStatus(conditions=(UP,), goodput=accounted(20, queued=20)),
+    )
+    gang_ = members(script, worker(script, 0))
+
+    assert {"queued": 20.0, "productive": 5.0} == spent(account(script, gang_, told(phase="Starting"), at(25)))
+    told_a_step = told(phase="Starting", step=3)
+    assert {"queued": 20.0, "starting": 5.0} == spent(account(script, gang_, told_a_step, at(25)))
+
+
 def test_saving_of_the_first_attempt_is_what_the_worker_tells():
     goodput, live = accounted(20, productive=18, checkpointing=2), told(AttemptSeconds(productive=17, checkpointing=5))
     a_job = with_status(job(workers=1), TrainingJobStatus(conditions=(UP,), goodput=goodput))
