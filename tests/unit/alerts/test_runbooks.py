@@ -91,7 +91,8 @@ def test_the_commands_of_a_page_are_complete(name, tmp_path, monkeypatch):
             command = cli.get_command(click.Context(cli), words[0])
             assert command is not None, line
             if words[1:]:  # else a sentence only speaks of it
-                command.make_context(words[0], words[1:])
+                # Below its parent, whose settings a command keeps from the first time that it is asked for help.
+                command.make_context(words[0], words[1:], parent=click.Context(cli, **cli.context_settings))
 
 
 @pytest.mark.parametrize("name", [*names(), "README"])
