@@ -12,7 +12,6 @@ LOCKS := requirements/dev.lock requirements/torch-2.15.0.lock
 VENV := $(GANGER_CACHE)/venv/$(shell cat $(LOCKS) | sha256sum | cut -c1-12)
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
-PROMETHEUS ?= http://127.0.0.1:9090
 FAST := tests/unit tests/property tests/golden
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/dev
 export GANGER_CACHE

@@ -38,7 +38,7 @@ def record(cluster: Cluster, image: str) -> list[tuple[float, str]]:
         manifest: dict[str, Any] = yaml.safe_load((repository() / "jobs/examples/digits/job.yaml").read_text())
         manifest["spec"]["image"] = image
         # Long enough for a few lines of progress: by default it is over in ten seconds.
-        manifest["spec"]["config"]["epochs"] = 150
+        manifest["spec"]["config"]["epochs"] = 600
         command = [str(binaries.path_of("kubectl")), f"--kubeconfig={cluster.kubeconfig}", "-n", namespace]
         lines: list[tuple[float, str]] = []
         began = time.monotonic()
