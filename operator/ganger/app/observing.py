@@ -48,9 +48,10 @@ class Observing:
         try:
             for job in self._caches.jobs.all():
                 self._counted[job.key] = (job.metadata.uid, _gross(job.status.goodput))
+            await self._refresh(every=True)
             while True:
-                await self._refresh()
                 await asyncio.sleep(REFRESH_SECONDS)
+                await self._refresh(every=False)
         finally:
             self._leads = False
             self._counted.clear()
@@ -65,10 +66,11 @@ class Observing:
             self._metrics.loop_lagged(max(0.0, loop.time() - due))
             await asyncio.sleep(LAG_EVERY_SECONDS - LAG_TIMER_SECONDS)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, *, every: bool) -> None:
+        """Show every job anew, or those for which time still passes."""
         for number, key in enumerate([job.key for job in self._caches.jobs.all()], start=1):
             job = self._caches.jobs.get(*key)  # it may have changed or gone meanwhile
-            if job is not None:
+            if job is not None and (every or not job.status.finished):
                 self._safely_show(job)
             if number % SLICE_JOBS == 0:
                 await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
+from ganger.plan import lifecycle
 from ganger.plan.decide import decide
 from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.events import Recorder
@@ -54,6 +55,8 @@ class Reconciler:
             self._refusals.pop(key, None)
             return None
         with about(namespace=key[0], job=key[1], uid=job.metadata.uid, attempt=job.status.attempt):
+            if _is_silent(job, self._caches):
+                self._reports.forget(key)  # else workers that are gone would count for how often the others report
             return await self._pass(key, fill(job, self._default_image))
 
     async def _pass(self, key: Key, job: TrainingJob) -> float | None:
@@ -102,3 +105,9 @@ class Reconciler:
         if strange is not None:
             message = f"this version cannot read the job and leaves it alone: {strange.error}"
             self._recorder.record(TRAINING_JOBS, strange.metadata, "Warning", "UnsupportedSpec", message)
+
+
+def _is_silent(job: TrainingJob, caches: Caches) -> bool:
+    """Whether nobody can report any more: the job has ended, or is suspended and without pods."""
+    suspended = job.status.is_true(lifecycle.SUSPENDED)
+    return job.status.finished or (suspended and not caches.pods.by_owner(job.metadata.uid))

@@ -105,6 +105,20 @@ async def test_time_passes_for_a_job_that_only_waits(place, monkeypatch):
         }
 
 
+async def test_a_job_that_has_ended_is_shown_once_and_stays(place, monkeypatch):
+    monkeypatch.setattr("ganger.app.observing.REFRESH_SECONDS", 0.001)
+    current = place.decide(job(workers=1), 12, pod(job(workers=1), 0))
+    place.decide(current, 20, pod(current, 0, exit_code=0, ended=20))
+    updates = []
+    update = place.observing.series.update
+    monkeypatch.setattr(place.observing.series, "update", lambda *what: (updates.append(what), update(*what)))
+    async with leading(place):
+        await asyncio.sleep(0.05)
+        assert {("Complete",): 1.0} == place.shown("ganger_job_phase")
+
+    assert 1 == len(updates)
+
+
 async def test_ends_restarts_and_waits_are_counted_once(place):
     async with leading(place):
         current = place.put(job(workers=1))

@@ -2,12 +2,14 @@ import pytest
 from msgspec.structs import replace
 
 from builders import at, job, pod, running_gang, with_spec, with_status
+from ganger.api.conditions import upsert
 from ganger.api.observed import Metadata
 from ganger.api.status import TrainingJobStatus
 from ganger.app import reconcile
 from ganger.app.caches import Caches
 from ganger.app.reconcile import Reconciler
 from ganger.kube.errors import Conflict, Forbidden
+from ganger.plan.live import LiveReport
 from ganger.plan.seen import Decision, Refusal
 from ganger.runtime.cache import Undecodable
 
@@ -247,3 +249,38 @@ async def test_a_job_that_is_being_deleted_is_left_alone(world):
     await world.sync(replace(present, metadata=replace(present.metadata, deletion_timestamp=at(1))))
 
     assert world.decision.empty
+
+
+def reported(world, job_):
+    """A report of worker 0 is in the operator's memory."""
+    report = LiveReport(attempt=0, worker=0, sequence=1, phase="Training", step=7, total_steps=40)
+    world.reconciler._reports.take(KEY, job_.metadata.uid, "pod-0-0", report, at(50), 50.0)
+
+
+async def test_what_workers_say_reaches_the_decision(world):
+    for found in running_gang(job()):
+        world.caches.pods.put(found)
+    reported(world, job())
+    await world.sync(job())
+
+    assert 7 == world.decision.status.progress.step
+
+
+@pytest.mark.parametrize(("end", "left"), [("Complete", 0), ("Failed", 0), ("Suspended", 0), ("Running", 1)])
+async def test_workers_that_are_gone_do_not_count_for_how_often_the_others_report(world, end, left):
+    conditions = upsert((), end, True, "R", "", now=at(1), generation=1)
+    over = with_status(job(suspend=end == "Suspended"), TrainingJobStatus(conditions=conditions))
+    reported(world, over)
+    await world.sync(over)
+
+    assert left == world.reconciler._reports.num_workers
+
+
+async def test_workers_of_a_job_that_is_being_suspended_still_report(world):
+    conditions = upsert((), "Suspended", True, "R", "", now=at(1), generation=1)
+    over = with_status(job(suspend=True), TrainingJobStatus(conditions=conditions))
+    world.caches.pods.put(pod(over, 0))
+    reported(world, over)
+    await world.sync(over)
+
+    assert 1 == world.reconciler._reports.num_workers
