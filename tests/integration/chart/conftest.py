@@ -87,7 +87,7 @@ def make_namespace(api: ApiClient, name: str, **labels: str) -> None:
 @pytest.fixture(scope="session")
 def namespaces(api):
     """The namespaces that the values of the tests name."""
-    for name in (NAMESPACE, "team-a", "team-b"):
+    for name in (NAMESPACE, "team-a", "team-b", "monitoring"):
         make_namespace(api, name)
 
 
