@@ -121,15 +121,16 @@ def test_failures_back_off_to_a_minute_and_a_new_phase_does_not_hurry_them(tmp_p
     posts = Posts(control(operator))
     waits = []
     for _ in range(9):
-        posts.tick(posts.time + (waits[-1] if waits else 0))
+        began = posts.channel._due if waits else 0.0
+        posts.tick(began)
         waits.append(posts.waits())
         posts.source.now = REPORT_PHASES[len(waits) % 6]
-        posts.tick(posts.time + waits[-1] / 2)
-        posts.time -= waits[-1] / 2
+        posts.tick(began + waits[-1] / 2)
 
     assert ["failed"] * 9 == posts.results
     for number, wait in enumerate(waits):
-        assert max(1.0, 0.75 * min(BACKOFF_MAX, 2**number)) <= wait <= min(BACKOFF_MAX, 2**number)
+        least, most = max(1.0, 0.75 * min(BACKOFF_MAX, 2**number)), min(BACKOFF_MAX, 2**number)
+        assert least - 1e-9 <= wait <= most + 1e-9, number  # a difference of two floats
     assert len({wait / min(BACKOFF_MAX, 2**number) for number, wait in enumerate(waits)}) > 1, "no jitter"
     assert 1 == capsys.readouterr().out.count("no report to 127.0.0.1")
 
