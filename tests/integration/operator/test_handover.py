@@ -27,20 +27,19 @@ def seconds_until_pods(world, name):
     return time.monotonic() - started
 
 
-def test_terminated_leader_hands_over_before_its_lease_would_have_run_out(world):
+def test_terminated_leader_hands_over_within_a_second(world):
     first, _ = pair(world)
     first.signal(signal.SIGTERM)
 
-    # A lease that is not given back is waited for at least 2.5 s; bench/handover.py measures how soon it really is.
-    assert seconds_until_pods(world, "one") < 2.4
+    assert seconds_until_pods(world, "one") < 1.0
     assert 0 == first.process.wait(timeout=10)
 
 
-def test_killed_leader_is_replaced_when_its_lease_has_run_out(world):
+def test_killed_leader_is_replaced_within_five_seconds(world):
     first, _ = pair(world)
     first.signal(signal.SIGKILL)
 
-    assert seconds_until_pods(world, "two") < 10.0
+    assert seconds_until_pods(world, "two") < 5.0
 
 
 def test_frozen_leader_that_wakes_up_writes_nothing(world):

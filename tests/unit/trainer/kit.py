@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganger_trainer import TrainConfig
+from ganger_trainer.board import Board
 from ganger_trainer.checkpoint import durable, layout, ownership
 from ganger_trainer.checkpoint.exchange import Alone
 from ganger_trainer.checkpoint.saver import Saver
@@ -161,3 +162,13 @@ class Disk:
     def attach(self, monkeypatch: Any) -> "Disk":
         monkeypatch.setattr(durable, "os", self)
         return self
+
+
+class ToBoard:
+    """A sender whose supervisor is a board in this process."""
+
+    def __init__(self):
+        self.board = Board()
+
+    def send(self, report, *, surely=False):
+        self.board.hear(report)

@@ -11,7 +11,6 @@ import pytest
 
 from ganger.contract import ExitCode
 from ganger_trainer import TrainConfig, UserError, sinks, worker
-from ganger_trainer.board import Board
 from ganger_trainer.checkpoint import layout
 from ganger_trainer.config import MlflowConfig
 from ganger_trainer.sinks import Sinks
@@ -169,14 +168,6 @@ class Measured(kit.Tiny):
         return {"accu/racy %": 0.5}
 
 
-class ToBoard:
-    def __init__(self):
-        self.board = Board()
-
-    def send(self, report, *, surely=False):
-        self.board.hear(report)
-
-
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     """Train `Measured` for 12 steps with a line at each, a checkpoint at every 5th and an evaluation at every 6th."""
@@ -193,7 +184,7 @@ def train(tmp_path, monkeypatch):
         spec = kit.worker(
             tmp_path / "job", attempt=attempt, config=msgspec.json.encode(whole).decode(), every_steps=5, keep_last=9
         )
-        worker._train(msgspec.structs.replace(spec, job_uid=uid), ToBoard())
+        worker._train(msgspec.structs.replace(spec, job_uid=uid), kit.ToBoard())
 
     return run
 

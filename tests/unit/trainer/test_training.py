@@ -13,7 +13,6 @@ import pytest
 
 from ganger_trainer import signals, worker
 from ganger_trainer.agreement import Agreement
-from ganger_trainer.board import Board
 from ganger_trainer.checkpoint import layout
 from ganger_trainer.environment import HELPER_SOCKET
 from ganger_trainer.failures import FencedError, UserError
@@ -22,16 +21,6 @@ from unit.trainer import kit
 from unit.trainer.kit import shard_of, steps_in
 
 CONFIG = {"steps": 24, "batchSize": 8, "threads": 1}
-
-
-class ToBoard:
-    """A sender whose supervisor is a board in this process."""
-
-    def __init__(self):
-        self.board = Board()
-
-    def send(self, report, *, surely=False):
-        self.board.hear(report)
 
 
 @pytest.fixture
@@ -46,7 +35,7 @@ def train(tmp_path, monkeypatch):
             tmp_path / name, attempt=attempt, config=msgspec.json.encode(CONFIG | (config or {})).decode(),
             **({"every_steps": 5, "keep_last": 9} | policy),
         )  # fmt: skip
-        sender = ToBoard()
+        sender = kit.ToBoard()
         done, _ = worker._train(spec, sender)
         return done, sender.board
 
@@ -231,7 +220,7 @@ def test_a_ranks_phases_tell_of_restoring_saving_and_evaluating(train, monkeypat
             return {"loss": 0.5}
 
     phases = []
-    monkeypatch.setattr(ToBoard, "send", lambda self, report, *, surely=False: (
+    monkeypatch.setattr(kit.ToBoard, "send", lambda self, report, *, surely=False: (
         self.board.hear(report), phases.append(self.board.phase())
     ))  # fmt: skip
     train(task=Measured(), config={"steps": 6, "evaluateEverySteps": 100}, every_steps=5)
