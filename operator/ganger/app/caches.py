@@ -9,7 +9,7 @@ from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
 from ganger.plan import names
-from ganger.plan.live import Live
+from ganger.plan.live import Heard, Live
 from ganger.plan.seen import Refusal, Seen
 from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
@@ -75,6 +75,7 @@ class Caches:
         stranger_claim: Metadata | None = None,
         refusal: Refusal | None = None,
         live: Live | None = None,
+        heard: tuple[Heard, ...] = (),
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -93,6 +94,7 @@ class Caches:
             squatters=cached + squatters,
             refusal=refusal,
             live=live,
+            heard=heard,
         )
 
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:

@@ -69,6 +69,7 @@ class Reconciler:
             stranger_claim=memory.stranger(CLAIMS.kind, now),
             refusal=memory.refusal(now),
             live=self._reports.live(key, job.metadata.uid, job.status.attempt),
+            heard=self._reports.heard(key, job.metadata.uid, job.status.attempt),
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         await self._executor.execute(job, decision, memory)

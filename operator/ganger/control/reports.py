@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ganger.plan.eta import Pace, estimate, observe
-from ganger.plan.live import Live, LiveReport
+from ganger.plan.live import Heard, Live, LiveReport
 
 Key = tuple[str, str]  # namespace and name of a job
 
@@ -19,6 +19,7 @@ class Worker(Struct, kw_only=True):
     """What one worker's pod said last, its supervisor or a library inside it; at least one of the two spoke.
 
     heard: monotonic seconds of the supervisor's word. at: of the newer of the two, by the operator's clock.
+    step_at: when `step` was first said.
     """
 
     pod_uid: str
@@ -26,6 +27,8 @@ class Worker(Struct, kw_only=True):
     own: LiveReport | None = None
     heard: float = 0.0
     foreign: LiveReport | None = None
+    step: int | None = None
+    step_at: datetime | None = None
 
 
 class _Job(Struct, kw_only=True):
@@ -73,6 +76,16 @@ class Reports:
             eta = estimate(job.pace, report.step, report.total_steps, speaker.at)
         return Live(report=report, at=speaker.at, eta=eta, step_at=job.step_at)
 
+    def heard(self, key: Key, uid: str, attempt: int) -> tuple[Heard, ...]:
+        """Return what each worker of that attempt said last, by worker; () where none did."""
+        job = self._jobs.get(key)
+        if job is None or (job.uid, job.attempt) != (uid, attempt):
+            return ()
+        return tuple(
+            Heard(report=_whole(worker), at=worker.at, step_at=worker.step_at)
+            for _, worker in sorted(job.workers.items())
+        )
+
     def forget(self, key: Key) -> None:
         """Forget a job that is gone or has ended."""
         job = self._jobs.pop(key, None)
@@ -104,6 +117,8 @@ class Reports:
 
     def _follow(self, job: _Job, worker: Worker) -> None:
         report = _whole(worker)
+        if report.step != worker.step:
+            worker.step, worker.step_at = report.step, worker.at if report.step is not None else None
         if report.step is None or _speaker(job) is not worker:
             return
         job.pace = observe(job.pace, worker.at, report.step, job.attempt)

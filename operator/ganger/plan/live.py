@@ -61,6 +61,17 @@ class Live(Struct, frozen=True, kw_only=True):
     step_at: datetime | None = None
 
 
+class Heard(Struct, frozen=True, kw_only=True):
+    """What one worker of the present attempt said last. at: when it came, by the operator's clock.
+
+    step_at: when its present step was first reported, None for a worker that knows no step.
+    """
+
+    report: LiveReport
+    at: datetime
+    step_at: datetime | None = None
+
+
 _DECODER = msgspec.json.Decoder(LiveReport)
 
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Claim, Metadata, Pod, Service
 from ganger.api.status import TrainingJobStatus
-from ganger.plan.live import Live
+from ganger.plan.live import Heard, Live
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     service, claim: the objects of the names that the job would give them, whoever owns them.
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
-    live: what the workers of the present attempt say, where they say anything.
+    live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -36,6 +36,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     squatters: tuple[str, ...] = ()
     refusal: Refusal | None = None
     live: Live | None = None
+    heard: tuple[Heard, ...] = ()
 
 
 class Deletion(Struct, frozen=True, kw_only=True):

@@ -109,3 +109,17 @@ def test_the_moment_of_a_step_is_that_of_its_first_report():
     take(reports, report(0, 7), 50.0)
 
     assert (at(5), at(50)) == (live(reports).step_at, live(reports).at)
+
+
+def test_every_worker_is_heard_and_when_its_step_began():
+    reports = Reports()
+    take(reports, report(1, phase="Starting"), 1.0)
+    take(reports, report(0, 7), 2.0)
+    take(reports, report(0, 7, sequence=2), 7.0)
+    heard = reports.heard(KEY, "uid-1", 0)
+
+    assert [(0, 7, at(7.0), at(2.0)), (1, None, at(1.0), None)] == [
+        (one.report.worker, one.report.step, one.at, one.step_at) for one in heard
+    ]
+    assert () == reports.heard(KEY, "uid-1", 1)
+    assert () == reports.heard(KEY, "uid-2", 0)
