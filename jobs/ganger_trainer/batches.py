@@ -1,10 +1,11 @@
 """Data order as arithmetic: which samples rank r sees at step s, at any world size.
 
 Nothing is replayed on resume and nothing is remembered: the order of an epoch is a permutation drawn from (seed,
-epoch). Tail rule: the last batch of an epoch holds what is left; if that is fewer samples than there are ranks, they
-join the batch before it. So every rank has work at every step, and an epoch visits every sample exactly once. Shares
-of one batch differ by at most one sample; `Share.weight` makes up for that, so that the averaged gradient is the
-gradient of the mean over the global batch.
+epoch). Tail rule: the last batch of an epoch holds what is left; if that is fewer samples than there may ever be ranks
+(`world_size_max`: an elastic job counts with its most workers), they join the batch before it. So every rank has work
+at every step, an epoch visits every sample exactly once, and a step means the same samples whatever the size of the
+gang. Shares of one batch differ by at most one sample; `Share.weight` makes up for that, so that the averaged gradient
+is the gradient of the mean over the global batch.
 """
 # ruff: noqa: N815 - tensors carry their shape in their name
 
@@ -30,27 +31,35 @@ class Share(Struct, frozen=True):
 
 
 class Order:
-    """The order of a data set of `size` samples, cut into global batches of `batch_size`."""
+    """The order of a data set of `size` samples, cut into global batches of `batch_size`.
 
-    def __init__(self, *, size: int, batch_size: int, seed: int, world_size: int) -> None:
-        if size < world_size:
+    world_size_max: most ranks that the job may ever have; None: always world_size. Raises UserError: DataTooSmall
+    (USER_DATA), ConfigInvalid if there would not be a sample for each of them.
+    """
+
+    def __init__(
+        self, *, size: int, batch_size: int, seed: int, world_size: int, world_size_max: int | None = None
+    ) -> None:
+        most = max(world_size, world_size_max or world_size)
+        if size < most:
             raise UserError(
                 "DataTooSmall",
-                f"the data set has {size} samples for {world_size} processes: use fewer workers or more data",
+                f"the data set has {size} samples for {most} processes: use fewer workers or more data",
                 ExitCode.USER_DATA,
             )
-        if batch_size < world_size:
+        if batch_size < most:
             raise UserError(
                 "ConfigInvalid",
                 f"config: batchSize {batch_size} is the global batch and must be at least the number of processes, "
-                f"{world_size}: raise batchSize or use fewer workers",
+                f"{most}: raise batchSize or use fewer workers",
             )
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
         self.world_size = world_size
+        self.world_size_max = most
         full, tail = divmod(size, batch_size)
-        self.steps_per_epoch = max(1, full + (tail >= world_size))
+        self.steps_per_epoch = max(1, full + (tail >= most))
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 

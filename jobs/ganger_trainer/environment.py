@@ -48,7 +48,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     """Everything one pod knows about itself and its job.
 
     rendezvous_port 0 means: any free port (allowed for a gang of one only). metrics_port None: no metrics endpoint.
-    control None: nobody wants reports.
+    control None: nobody wants reports. workers_max: most pods that the gang may ever have, `workers` if it never grows.
     """
 
     job: str
@@ -68,12 +68,18 @@ class Worker(Struct, frozen=True, kw_only=True):
     metrics_port: int | None
     termination_log: Path | None
     grace_seconds: int
+    workers_max: int
     control: Control | None = None
 
     @property
     def world_size(self) -> int:
         """Processes of the whole gang."""
         return self.workers * self.processes
+
+    @property
+    def world_size_max(self) -> int:
+        """Most processes that the gang may ever have; the cut of an epoch into steps counts with it."""
+        return self.workers_max * self.processes
 
     @property
     def first_rank(self) -> int:
@@ -116,6 +122,7 @@ def read(environ: Mapping[str, str]) -> Worker:
         metrics_port=reader.integer(contract.ENV_METRICS_PORT, default=0, low=0, high=65535) if port_text else None,
         termination_log=Path(log) if (log := environ.get(contract.ENV_TERMINATION_LOG)) else None,
         grace_seconds=reader.integer(contract.ENV_GRACE_SECONDS, default=contract.GRACE_SECONDS, low=1),
+        workers_max=reader.integer(contract.ENV_WORKERS_MAX, default=workers, low=workers),
         control=reader.control(),
     )
     if reader.faults:

@@ -127,6 +127,7 @@ class Feed:
             batch_size=self._order.batch_size,
             seed=self._order.seed,
             world_size=self._order.world_size,
+            world_size_max=self._order.world_size_max,
         )
         while True:
             for piece in self._pieces(order.share(step, self._rank)):

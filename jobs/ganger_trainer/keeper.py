@@ -2,7 +2,8 @@
 
 Steps decide by arithmetic on every rank; seconds, and requests, by rank 0 at an agreement. The state is
 everything that the next step depends on, so that a resumed run is the uninterrupted one, bit for bit, on the CPU at
-the same world size.
+the same world size. At another one it is the same up to the order of additions, and generators start anew from
+(seed, step, rank).
 """
 
 import math
@@ -109,6 +110,9 @@ class DirectoryKeeper:
                 part.load_state_dict(loaded.parts[name])
         if loaded.private and found.world_size == self._ranks.world_size:
             randomness.restore(loaded.private)
+        elif found.world_size != self._ranks.world_size:
+            # Nobody's generators fit: new ones, that repeat no draw of the steps before and are the same each time.
+            randomness.seed_all(randomness.derive(parts.config.seed, found.step, self._ranks.rank))
         self._saver.last_step = found.step
         parts.step = found.step
         return found.step

@@ -85,7 +85,7 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     gang = ranks.join()
-    parts = _parts(job, config, gang)
+    parts = _parts(job, config, gang, worker.world_size_max)
     every = config.evaluate_every_steps or parts.order.steps_per_epoch
     observer = Observer(gang, sender, job, evaluate_every=every)
     keeper = open_keeper(worker, gang, sender, observer.score)
@@ -111,11 +111,17 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     return done, observer.metrics
 
 
-def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks) -> loop.Parts:
+def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks, world_size_max: int) -> loop.Parts:
     """Build what this rank trains, the same on every rank but for its share of the data and its generators."""
     randomness.seed_all(config.seed)
     data = _data(job, config)
-    order = Order(size=feed.size(data), batch_size=config.batch_size, seed=config.seed, world_size=gang.world_size)
+    order = Order(
+        size=feed.size(data),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        world_size=gang.world_size,
+        world_size_max=world_size_max,
+    )
     model = _returned(job.model(config), torch.nn.Module, "model").to(gang.device)
     optimizer = _returned(job.optimizer(model, config), torch.optim.Optimizer, "optimizer")
     total = config.steps or (config.epochs or 1) * order.steps_per_epoch

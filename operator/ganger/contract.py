@@ -35,6 +35,7 @@ ENV_NAMESPACE: Final = "GANGER_NAMESPACE"
 ENV_ATTEMPT: Final = "GANGER_ATTEMPT"
 ENV_WORKER: Final = "GANGER_WORKER"  # this pod's index, 0 .. workers-1 (torchrun: node rank)
 ENV_WORKERS: Final = "GANGER_WORKERS"  # pods in the gang (torchrun: nnodes)
+ENV_WORKERS_MAX: Final = "GANGER_WORKERS_MAX"  # most pods that the gang may ever have; absent: GANGER_WORKERS
 ENV_PROCESSES: Final = "GANGER_PROCESSES_PER_WORKER"  # processes in this pod, >= 1 (torchrun: nproc per node)
 ENV_RENDEZVOUS: Final = "GANGER_RENDEZVOUS"  # host:port of worker 0's store
 ENV_TASK: Final = "GANGER_TASK"  # module:name; exactly one of task and script is set

@@ -76,3 +76,37 @@ def test_samples_before_a_step_are_the_sum_of_the_batches_before_it(size, batch_
     data = order(size, batch_size, seed, world_size)
 
     assert sum(data.share(earlier, 0).global_size for earlier in range(step)) == data.samples_before(step)
+
+
+@given(sizes, batch_sizes, seeds, worlds, st.data())
+def test_any_sequence_of_world_sizes_goes_through_the_epochs_as_one_fixed_size(size, batch_size, seed, most, data):
+    assume(size >= most and batch_size >= most)
+    fixed = order(size, batch_size, seed, most)
+    sizes_of_gang = data.draw(st.lists(st.integers(1, most), min_size=1, max_size=6))
+    last = 2 * fixed.steps_per_epoch
+    changes = sorted(data.draw(st.lists(st.integers(0, last), max_size=5)))
+
+    seen = []
+    for begin, end, world_size in zip([0, *changes], [*changes, last], sizes_of_gang * 6, strict=False):
+        gang = Order(size=size, batch_size=batch_size, seed=seed, world_size=world_size, world_size_max=most)
+        assert fixed.steps_per_epoch == gang.steps_per_epoch
+        for step in range(begin, end):
+            assert len(seen) == gang.samples_before(step)
+            shares = [gang.share(step, rank) for rank in range(world_size)]
+            assert min(len(share.indices_B) for share in shares) >= 1
+            seen += np.concatenate([share.indices_B for share in shares]).tolist()
+
+    whole = [fixed.share(step, rank).indices_B for step in range(last) for rank in range(most)]
+    assert np.concatenate(whole).tolist() == seen
+    assert list(range(size)) == sorted(seen[:size]) == sorted(seen[size:])
+
+
+@given(sizes, batch_sizes, seeds, worlds, st.integers(0, 50))
+def test_an_order_that_may_not_grow_is_the_order_without_a_bound(size, batch_size, seed, world_size, step):
+    plain = order(size, batch_size, seed, world_size)
+    bounded = Order(size=size, batch_size=batch_size, seed=seed, world_size=world_size, world_size_max=world_size)
+
+    assert plain.steps_per_epoch == bounded.steps_per_epoch
+    for rank in range(world_size):
+        assert plain.share(step, rank).indices_B.tolist() == bounded.share(step, rank).indices_B.tolist()
+        assert plain.share(step, rank).weight == bounded.share(step, rank).weight

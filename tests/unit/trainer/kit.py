@@ -62,7 +62,7 @@ def worker(directory: Path | None = None, *, attempt: int = 0, config: str = "{}
         job="digits", job_uid="uid-1", namespace="team", attempt=attempt, worker=0, workers=1, processes=1,
         rendezvous_host="127.0.0.1", rendezvous_port=0, task="kit_task:task", script=None, config_json=config,
         checkpoint_dir=directory, checkpoint=CheckpointPolicy(**policy), metrics_port=None, termination_log=None,
-        grace_seconds=60,
+        grace_seconds=60, workers_max=1,
     )  # fmt: skip
 
 

@@ -32,6 +32,14 @@ def test_a_task_alone_is_enough():
     assert CheckpointPolicy() == worker.checkpoint
 
 
+def test_a_gang_that_may_grow_is_told_how_far():
+    least = LEAST | {"GANGER_WORKERS": "2", "GANGER_PROCESSES_PER_WORKER": "3", "GANGER_RENDEZVOUS": "digits-0:29400"}
+
+    assert (6, 6) == ((worker := read(least)).world_size, worker.world_size_max)
+    assert (6, 24) == ((worker := read(least | {"GANGER_WORKERS_MAX": "8"})).world_size, worker.world_size_max)
+    assert "GANGER_WORKERS_MAX is '1', allowed: a whole number 2 .." in complaint(GANGER_WORKERS_MAX="1", **least)
+
+
 def test_what_the_operator_writes_is_what_the_trainer_reads():
     filled = job(
         name="digits",
