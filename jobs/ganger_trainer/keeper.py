@@ -2,8 +2,7 @@
 
 Steps decide by arithmetic on every rank; seconds, and requests, by rank 0 at an agreement. The state is
 everything that the next step depends on, so that a resumed run is the uninterrupted one, bit for bit, on the CPU at
-the same world size. At another one it is the same up to the order of additions, and generators start anew from
-(seed, step, rank).
+the same world size. At another one sums differ in the last bits, and generators are seeded by (seed, step, rank).
 """
 
 import math
@@ -108,11 +107,10 @@ class DirectoryKeeper:
         for name, part in (("scheduler", parts.scheduler), ("scaler", parts.scaler)):
             if part is not None and name in loaded.parts:
                 part.load_state_dict(loaded.parts[name])
-        if loaded.private and found.world_size == self._ranks.world_size:
-            randomness.restore(loaded.private)
-        elif found.world_size != self._ranks.world_size:
-            # Nobody's generators fit: new ones, that repeat no draw of the steps before and are the same each time.
+        if found.world_size != self._ranks.world_size:  # new generators, that repeat no draw of the steps before
             randomness.seed_all(randomness.derive(parts.config.seed, found.step, self._ranks.rank))
+        elif loaded.private:
+            randomness.restore(loaded.private)
         self._saver.last_step = found.step
         parts.step = found.step
         return found.step
