@@ -17,6 +17,6 @@ def fill(job: TrainingJob, image: str) -> TrainingJob:
     if spec.checkpoint is not None:
         volume = spec.checkpoint.volume
         if volume.claim_name is None and volume.access_mode is None:
-            mode = "ReadWriteMany" if spec.workers > 1 else "ReadWriteOnce"
+            mode = "ReadWriteMany" if spec.most_workers > 1 else "ReadWriteOnce"
             spec = replace(spec, checkpoint=replace(spec.checkpoint, volume=replace(volume, access_mode=mode)))
     return job if spec is job.spec else replace(job, spec=spec)

@@ -152,10 +152,28 @@ class FailurePolicy(Part, frozen=True, kw_only=True):
 
 
 class Elastic(Part, frozen=True, kw_only=True):
-    """Between how many workers the gang may breathe."""
+    """Between how many workers the gang may breathe. The global batch and the order of samples stay the same."""
 
     min_workers: Annotated[int, Meta(description="Fewest workers.", ge=1, le=4096)]
     max_workers: Annotated[int, Meta(description="Most workers.", ge=1, le=4096)]
+    shrink_after_seconds: Annotated[
+        int,
+        Meta(
+            description="How long a gang waits for workers that find no node before it goes on without them.",
+            ge=1,
+            le=86_400,
+            examples=[60],
+        ),
+    ] = 60
+    grow_after_seconds: Annotated[
+        int,
+        Meta(
+            description="How long a gang that shrank for want of room does not look for more; doubles while it flaps.",
+            ge=1,
+            le=86_400,
+            examples=[300],
+        ),
+    ] = 300
 
 
 class Export(Part, frozen=True, kw_only=True):

@@ -203,10 +203,13 @@ _OF_THE_JOB = (
     Rule(
         on=TrainingJobSpec,
         path=".checkpoint.volume.accessMode",
-        cel="self.workers == 1 || !has(self.checkpoint) || !has(self.checkpoint.volume.accessMode) || "
+        cel="(has(self.elastic) ? self.elastic.maxWorkers : self.workers) == 1 || "
+        "!has(self.checkpoint) || !has(self.checkpoint.volume.accessMode) || "
         "self.checkpoint.volume.accessMode != 'ReadWriteOncePod'",
         holds=lambda spec: (
-            spec.workers == 1 or spec.checkpoint is None or spec.checkpoint.volume.access_mode != "ReadWriteOncePod"
+            spec.most_workers == 1
+            or spec.checkpoint is None
+            or spec.checkpoint.volume.access_mode != "ReadWriteOncePod"
         ),
         message="accessMode ReadWriteOncePod serves one pod: with several workers use ReadWriteMany or ReadWriteOnce",
     ),

@@ -89,6 +89,26 @@ class Restarts(Said, frozen=True, kw_only=True):
     last: Annotated[Failure, Meta(description="Cause of the newest restart.")] | None = None
 
 
+class Resize(Said, frozen=True, kw_only=True):
+    """One change of the size of an elastic gang."""
+
+    attempt: Annotated[int, Meta(description="Attempt that began with it.", ge=0)]
+    from_workers: Annotated[int, Meta(description="Workers before.", ge=1)]
+    to_workers: Annotated[int, Meta(description="Workers since.", ge=1)]
+    reason: Annotated[Literal["Scaled", "Shrunk", "Grown"], Meta(description="Why.")]
+    message: Annotated[str, Meta(description="Why, in one sentence.", max_length=1024)] = ""
+    time: Annotated[datetime, Meta(description="When it was decided.")] | None = None
+
+
+class Resizes(Said, frozen=True, kw_only=True):
+    """How often an elastic gang changed its size. A resize is no restart: `restarts` does not count it."""
+
+    total: Annotated[int, Meta(description="All resizes.", ge=0)] = 0
+    shrinks: Annotated[int, Meta(description="Shrinks for want of room, one soon after the other.", ge=0)] = 0
+    grow_time: Annotated[datetime, Meta(description="The gang does not look for more room before.")] | None = None
+    last: Annotated[Resize, Meta(description="The newest one.")] | None = None
+
+
 class GoodputSeconds(Said, frozen=True, kw_only=True):
     """Where the time went, in seconds."""
 
@@ -141,6 +161,10 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
         Annotated[datetime, Meta(description="When the first pod was made since creation or resume.")] | None
     ) = None
     completion_time: Annotated[datetime, Meta(description="When the job reached Complete or Failed.")] | None = None
+    gang_size: (
+        Annotated[int, Meta(description="Workers of the present attempt, where spec.elastic lets them differ.", ge=1)]
+        | None
+    ) = None
     workers: Annotated[str, Meta(description="Workers ready and wanted: 2/2.", max_length=16)] | None = None
     ready_workers: Annotated[int, Meta(description="Workers that run; read by the scale subresource.", ge=0)] | None = (
         None
@@ -154,6 +178,7 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     progress: Annotated[Progress, Meta(description="How far the training is.")] | None = None
     checkpoint: Annotated[CheckpointStatus, Meta(description="The newest checkpoint.")] | None = None
     restarts: Annotated[Restarts, Meta(description="How often the gang was started anew.")] | None = None
+    resizes: Annotated[Resizes, Meta(description="How often an elastic gang changed its size.")] | None = None
     goodput: Annotated[Goodput, Meta(description="Where the time went.")] | None = None
     live_config: Annotated[tuple[LiveValue, ...], Meta(description="Live settings in force.", max_length=64)] = ()
     artifacts: Annotated[tuple[Artifact, ...], Meta(description="Exported model files.", max_length=32)] = ()

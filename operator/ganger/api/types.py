@@ -191,6 +191,11 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
         | None
     ) = None
 
+    @property
+    def most_workers(self) -> int:
+        """Most workers that the gang may ever have without a new spec."""
+        return self.elastic.max_workers if self.elastic is not None else self.workers
+
 
 class TrainingJob(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A gang of training pods, its checkpoints and its fate."""

@@ -8,7 +8,7 @@ from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
-from ganger.plan import names
+from ganger.plan import elastic, names
 from ganger.plan.live import Heard, Live
 from ganger.plan.seen import Refusal, Seen
 from ganger.runtime.cache import Cache, Undecodable
@@ -84,7 +84,7 @@ class Caches:
         namespace, name = job.key
         cached = tuple(
             wanted
-            for worker in range(job.spec.workers)
+            for worker in range(elastic.size(job))
             if (wanted := names.pod(name, job.status.attempt, worker)) and self._is_foreign(namespace, wanted, job)
         )
         return Seen(

@@ -16,7 +16,7 @@ from ganger.app.caches import Caches, Key
 from ganger.control.reports import Reports
 from ganger.observe.jobs import JobFigures, JobSeries, WorkerRow
 from ganger.observe.metrics import OperatorMetrics
-from ganger.plan import ledger, lifecycle
+from ganger.plan import elastic, ledger, lifecycle
 from ganger.plan.environment import device_count
 from ganger.plan.gang import Gang, gang
 from ganger.plan.live import Live
@@ -97,7 +97,7 @@ class Observing:
 
     def _show(self, job: TrainingJob) -> None:
         live = self._reports.live(job.key, job.metadata.uid, job.status.attempt)
-        members = gang(self._caches.pods.by_owner(job.metadata.uid), job.status.attempt, job.spec.workers)
+        members = gang(self._caches.pods.by_owner(job.metadata.uid), job.status.attempt, elastic.size(job))
         goodput = ledger.account(job, members, live, self._clock.now())
         self._count_seconds(job, goodput)
         shown = msgspec.structs.replace(job, status=msgspec.structs.replace(job.status, goodput=goodput))
@@ -155,7 +155,7 @@ def _waited_seconds(job: TrainingJob, old: TrainingJobStatus, new: TrainingJobSt
 
 
 def _figures(job: TrainingJob, members: Gang, live: Live | None) -> JobFigures:
-    gpus = device_count(job.spec) * job.spec.workers
+    gpus = device_count(job.spec) * members.num_workers
     rows = (
         WorkerRow(pod=pod.metadata.name, worker=worker, node=pod.spec.node_name)
         for worker, pod in members.present.items()

@@ -41,7 +41,7 @@ def of_attempt(job: TrainingJob, attempt: int, worker: int | None) -> list[Line]
     failure = of(job)
     if failure is None or failure.attempt != attempt:
         return []
-    pods = {names.pod(job.metadata.name, attempt, index): index for index in range(job.spec.workers)}
+    pods = {names.pod(job.metadata.name, attempt, index): index for index in range(job.spec.most_workers)}
     failed = pods.get(failure.pod)
     if failed is None or worker not in (None, failed):
         return []

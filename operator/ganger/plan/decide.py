@@ -16,7 +16,7 @@ from ganger.api.observed import Pod
 from ganger.api.status import Restarts, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import ending, lifecycle, pods, progress, service, volumes
+from ganger.plan import elastic, ending, lifecycle, pods, progress, service, volumes
 from ganger.plan.failure import DISRUPTIONS, judge
 from ganger.plan.gang import Gang, attempt_of, gang, is_over
 from ganger.plan.seen import Decision, Deletion, Event, Seen
@@ -37,7 +37,7 @@ def decide(
     """
     if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
         return Decision()
-    members = gang(seen.pods, job.status.attempt, job.spec.workers)
+    members = gang(seen.pods, job.status.attempt, elastic.size(job))
     decision = _decide(job, seen, members, now, unsupported, site)
     if decision.status is None:
         return decision
@@ -61,19 +61,29 @@ def _decide(
     overdue = ending.overdue(job, members, now)
     if overdue is not None:
         return ending.fail(job, members, now, *overdue)
-    if members.num_succeeded == job.spec.workers:
+    if job.spec.elastic is not None and job.status.gang_size is None:
+        # The size first: pods that disagree about it would wait for each other.
+        return Decision(status=lifecycle.starting(job, members, now, "Starting", "the gang starts"))
+    if members.num_succeeded == members.num_workers:
         return ending.complete(job, members, now)
     # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
     was_complete = job.status.is_true(lifecycle.PODS_READY)
     if members.failed or (was_complete and (members.leaving or members.missing)):
         return _failed(job, members, now)
+    move = elastic.due(job, members, now)
+    if move is not None:
+        event = Event(reason="Resized", message=move.message)
+        return Decision(status=lifecycle.resized(job, members, move, now), events=(event,))
     return _bounded(job, members, now, _start(job, seen, members, now, site))
 
 
 def _recovered(job: TrainingJob, members: Gang) -> Decision:
     """The stored status is older than reality, as after a restore of etcd: take the attempt of the pods."""
     attempt = max(attempt_of(pod) for pod in members.newer)
-    return Decision(status=msgspec.structs.replace(job.status, attempt=attempt))
+    if job.spec.elastic is None:
+        return Decision(status=msgspec.structs.replace(job.status, attempt=attempt))
+    # How many pods that attempt has is lost: another one has as many as are wanted.
+    return Decision(status=msgspec.structs.replace(job.status, attempt=attempt + 1, gang_size=job.spec.workers))
 
 
 def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
@@ -81,14 +91,14 @@ def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     if not job.status.is_true(lifecycle.SUSPENDED):
         # Say it first: a crash between the two must not make the deleted pods look like a disruption.
         return Decision(status=status, events=(Event(reason="Suspended", message="the gang checkpoints and stops"),))
-    doomed = _deletions((*members.older, *members.present.values()), None)
+    doomed = _deletions(members.all, None)
     return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
 
 
 def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     """Stopping that has begun ends before the gang starts anew; where no pod was touched yet, none is."""
     if members.present:
-        return Decision(deletions=_deletions((*members.older, *members.present.values()), None))
+        return Decision(deletions=_deletions(members.all, None))
     status = lifecycle.starting(job, members, now, "Resumed", "resumed; the gang starts anew")
     return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
@@ -135,12 +145,15 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     if seen.refusal is not None and members.missing:
         if seen.refusal.permanent:
             return ending.fail(job, members, now, seen.refusal.reason, seen.refusal.message)
-        # Half a gang only keeps resources from others: all or none.
-        half = _deletions(members.present.values(), RESTART_GRACE_SECONDS)
+        # Half a gang only keeps resources from others: all or none, but for one that may go on smaller.
+        half = _deletions(() if elastic.is_enough(job, members) else members.present.values(), RESTART_GRACE_SECONDS)
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
     shared = _shared(job, seen, members)
     if members.started:
-        return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared)
+        numbers = elastic.probes_to_make(job, members, now) if seen.refusal is None else ()
+        probes = tuple(pods.probe(job, job.status.attempt, number) for number in numbers)
+        stale += _deletions(elastic.probes_to_remove(job, members), None)
+        return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared, pods=probes)
     new = tuple(pods.pod(job, job.status.attempt, worker, site) for worker in members.missing)
     obstacle_of_pods = waiting(members)
     if obstacle_of_pods.hopeless:
@@ -215,9 +228,9 @@ def _coming_up(
 
 
 def _bounded(job: TrainingJob, members: Gang, now: datetime, decision: Decision) -> Decision:
-    """Look again when the next deadline passes."""
-    left = ending.deadline_seconds(job, members, now)
-    times = [seconds for seconds in (left, decision.requeue_after_seconds) if seconds is not None]
+    """Look again when the next deadline passes, or a gang may be resized."""
+    left = (ending.deadline_seconds(job, members, now), elastic.wake_seconds(job, members, now))
+    times = [seconds for seconds in (*left, decision.requeue_after_seconds) if seconds is not None]
     return msgspec.structs.replace(decision, requeue_after_seconds=min(times, default=None))
 
 
@@ -229,7 +242,7 @@ def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     """Pods of older attempts that must go. The ended ones of the attempt before stay, for their logs."""
     last = job.status.restarts.last if job.status.restarts is not None else None
     disrupted = last is None or last.reason in DISRUPTIONS or last.exit_code is None
-    grace = GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
+    grace = None if elastic.opened(job.status) else GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
     doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < job.status.attempt - 1)
     return _deletions(doomed, grace)
 

@@ -84,11 +84,11 @@ def clean_up(job: TrainingJob, gang: Gang, now: datetime) -> Decision:
     left = remaining(job.status.completion_time, job.spec.ttl_seconds_after_finished, now)
     if left is not None and left <= 0:
         return Decision(delete_job=True)
-    everything = (*gang.older, *gang.present.values(), *gang.newer)
-    policy = job.spec.clean_pod_policy
+    policy, probes = job.spec.clean_pod_policy, tuple(gang.probes.values())
     deletions = tuple(
         Deletion(metadata=pod.metadata, grace_seconds=GRACE_SECONDS)
-        for pod in everything
-        if pod.metadata.deletion_timestamp is None and (policy == "All" or (policy == "Running" and not is_over(pod)))
+        for pod in gang.all
+        if pod.metadata.deletion_timestamp is None
+        and (pod in probes or policy == "All" or (policy == "Running" and not is_over(pod)))
     )
     return Decision(deletions=deletions, requeue_after_seconds=left)

@@ -11,6 +11,7 @@ import msgspec
 from ganger import contract
 from ganger.api import quantity
 from ganger.api.types import TrainingJob, TrainingJobSpec
+from ganger.plan import elastic
 
 
 def device_count(spec: TrainingJobSpec) -> int:
@@ -85,14 +86,14 @@ def worker_environment(
     `checkpoint_dir` is where the checkpoints of the job are; None when it keeps none.
     """
     spec = job.spec
-    processes = processes_per_worker(spec)
+    processes, workers = processes_per_worker(spec), elastic.size(job)
     env = {
         contract.ENV_JOB: job.metadata.name,
         contract.ENV_JOB_UID: job.metadata.uid,
         contract.ENV_NAMESPACE: job.metadata.namespace,
         contract.ENV_ATTEMPT: str(attempt),
         contract.ENV_WORKER: str(worker),
-        contract.ENV_WORKERS: str(spec.workers),
+        contract.ENV_WORKERS: str(workers),
         contract.ENV_PROCESSES: str(processes),
         contract.ENV_RENDEZVOUS: f"{rendezvous_host}:{rendezvous_port}",
         contract.ENV_CONFIG: msgspec.json.encode(spec.config, order="sorted").decode(),
@@ -101,6 +102,8 @@ def worker_environment(
         contract.ENV_TERMINATION_LOG: termination_log,
         contract.ENV_GRACE_SECONDS: str(contract.GRACE_SECONDS),
     }
+    if spec.elastic is not None:
+        env[contract.ENV_WORKERS_MAX] = str(spec.most_workers)
     if spec.task is not None:
         env[contract.ENV_TASK] = spec.task
     if spec.script is not None:
@@ -109,7 +112,7 @@ def worker_environment(
         env[contract.ENV_CHECKPOINT_DIR] = checkpoint_dir
         env[contract.ENV_CHECKPOINT] = _checkpoint(job)
     if spec.command is not None:
-        env |= _torchrun(spec.workers, worker, processes, rendezvous_host, rendezvous_port)
+        env |= _torchrun(workers, worker, processes, rendezvous_host, rendezvous_port)
     threads = threads_per_process(spec)
     if threads is not None and all(variable.name != "OMP_NUM_THREADS" for variable in spec.env):
         env["OMP_NUM_THREADS"] = str(threads)

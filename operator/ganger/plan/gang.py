@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Pod
 from ganger.contract import LABEL_ATTEMPT, LABEL_WORKER
+from ganger.plan.names import PROBE_PREFIX
 
 _TERMINAL = ("Succeeded", "Failed")
 
@@ -20,6 +21,12 @@ def worker_of(pod: Pod) -> int:
     """Return the worker index of a pod, or -1 for a label that is no number."""
     text = pod.metadata.labels.get(LABEL_WORKER, "")
     return int(text) if text.isascii() and text.isdigit() else -1
+
+
+def probe_of(pod: Pod) -> int:
+    """Return the number of a probe (plan/elastic.py), or -1 for a pod that is none."""
+    text = pod.metadata.labels.get(LABEL_WORKER, "").removeprefix(PROBE_PREFIX)
+    return int(text) if worker_of(pod) < 0 and text.isascii() and text.isdigit() else -1
 
 
 def is_over(pod: Pod) -> bool:
@@ -40,13 +47,15 @@ def created(pods: tuple[Pod, ...]) -> datetime | None:
 class Gang(Struct, frozen=True, kw_only=True):
     """The pods of one job, seen from its present attempt.
 
-    present: pods of the attempt by worker. older, newer: pods of other attempts.
+    present: pods of the attempt by worker. older, newer: pods of other attempts. probes: pods of the attempt that only
+    look for room, by number.
     """
 
     num_workers: int
     present: dict[int, Pod]
     older: tuple[Pod, ...]
     newer: tuple[Pod, ...]
+    probes: dict[int, Pod] = {}
 
     @property
     def has_meeting_point(self) -> bool:
@@ -71,7 +80,12 @@ class Gang(Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> tuple[Pod, ...]:
         """Pods of any attempt whose containers may still run."""
-        return tuple(pod for pod in (*self.older, *self.present.values(), *self.newer) if not is_over(pod))
+        return tuple(pod for pod in self.all if not is_over(pod))
+
+    @property
+    def all(self) -> tuple[Pod, ...]:
+        """Every pod of the job."""
+        return (*self.older, *self.present.values(), *self.probes.values(), *self.newer)
 
     @property
     def num_running(self) -> int:
@@ -92,6 +106,7 @@ class Gang(Struct, frozen=True, kw_only=True):
 def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int) -> Gang:
     """Sort the pods of a job by attempt. A pod whose worker index is out of range counts as older: it must go."""
     present: dict[int, Pod] = {}
+    probes: dict[int, Pod] = {}
     older: list[Pod] = []
     newer: list[Pod] = []
     for pod in sorted(pods, key=lambda pod: pod.metadata.name):
@@ -100,7 +115,9 @@ def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int) -> Gang:
             newer.append(pod)
         elif number == attempt and 0 <= worker < num_workers:
             present[worker] = pod
+        elif number == attempt and probe_of(pod) >= 0:
+            probes[probe_of(pod)] = pod
         else:
             older.append(pod)
     ordered = dict(sorted(present.items()))
-    return Gang(num_workers=num_workers, present=ordered, older=tuple(older), newer=tuple(newer))
+    return Gang(num_workers=num_workers, present=ordered, older=tuple(older), newer=tuple(newer), probes=probes)

@@ -11,12 +11,13 @@ import msgspec
 from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
 from ganger.api.status import CheckpointStatus, Phase, Progress, Restarts, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan import names
+from ganger.plan import elastic, names
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
 from ganger.plan.report import Report, checkpoint, progress, report, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
+SHRUNK = "Shrunk"  # of an elastic job: its gang is smaller than spec.workers
 RECONCILING, STALLED = "Reconciling", "Stalled"
 
 
@@ -28,6 +29,7 @@ def _base(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
         workers=f"{ready}/{job.spec.workers}",
         ready_workers=ready,
         selector=names.selector(job),
+        gang_size=elastic.stored(job),
         start_time=job.status.start_time or created(tuple(gang.present.values())),
     )
 
@@ -55,8 +57,22 @@ def _phase(
         facts.append((RECONCILING, False, phase, ""))
     if phase == "Failed":
         facts.append((STALLED, True, "Failed", message))
+    facts += _shrunk(job, status)
     status = _with(status, job, now, *facts)
     return msgspec.structs.replace(status, phase=phase, message=message[:MESSAGE_LENGTH_MAX] or None)
+
+
+def _shrunk(job: TrainingJob, status: TrainingJobStatus) -> list[tuple[str, bool, str, str]]:
+    """Tell whether an elastic gang has fewer workers than it should, and what it waits for."""
+    size, wanted = status.gang_size, job.spec.workers
+    if size is None or (size >= wanted and status.condition(SHRUNK) is None):
+        return []
+    if size >= wanted:
+        return [(SHRUNK, False, "FullSize", f"{size} of {wanted} workers")]
+    later = status.resizes.grow_time if status.resizes is not None else None
+    when = f" after {later:%H:%M:%S} UTC" if later is not None else ""
+    message = f"{size} of {wanted} workers; the gang grows{when} as soon as there is room for the others"
+    return [(SHRUNK, True, "FewerWorkers", message)]
 
 
 def _word(gang: Gang) -> Report:
@@ -89,7 +105,7 @@ def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: 
         status = _with(status, job, now, (RUNNING, False, reason, message))
     if job.status.is_true(SUSPENDED):
         status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
-        status = msgspec.structs.replace(status, start_time=None)
+        status = msgspec.structs.replace(status, start_time=None, gang_size=elastic.wanted(job))
     placed = any(pod.spec.node_name for pod in gang.present.values())
     phase: Phase = "Restarting" if status.attempt > 0 else "Starting" if placed else "Pending"
     return _phase(status, job, now, phase, message)
@@ -145,12 +161,29 @@ def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, now: datetime) ->
     status = msgspec.structs.replace(
         status,
         attempt=job.status.attempt + 1,
+        gang_size=elastic.size_after_failure(job, gang),
         restarts=restarts,
         checkpoint=point,
         workers=f"0/{job.spec.workers}",
         ready_workers=0,
     )
     return _phase(status, job, now, "Restarting", message)
+
+
+def resized(job: TrainingJob, gang: Gang, move: elastic.Move, now: datetime) -> TrainingJobStatus:
+    """Return the status that opens the next attempt with another size: the gang was well, so no restart is told."""
+    facts = [(PODS_READY, False, "Resizing", move.message)]
+    if job.status.condition(RUNNING) is not None:
+        facts.append((RUNNING, False, "Resizing", move.message))
+    status = msgspec.structs.replace(
+        _with(_told(job, gang, _base(job, gang)), job, now, *facts),
+        attempt=job.status.attempt + 1,
+        gang_size=move.size,
+        resizes=move.resizes,
+        workers=f"0/{job.spec.workers}",
+        ready_workers=0,
+    )
+    return _phase(status, job, now, "Restarting", move.message)
 
 
 def made_progress(job: TrainingJob, gang: Gang) -> bool:

@@ -7,8 +7,8 @@ may shape is what `TrainingJobSpec` names; nothing else reaches the pod.
 from typing import Any
 
 from ganger.api.types import TrainingJob, encode
-from ganger.contract import ANNOTATION_CONTROL_CA, CODE_MOUNT, CONTAINER, GRACE_SECONDS, METRICS_PORT
-from ganger.plan import names, volumes
+from ganger.contract import ANNOTATION_CONTROL_CA, CODE_MOUNT, CONTAINER, GRACE_SECONDS, LABEL_WORKER, METRICS_PORT
+from ganger.plan import elastic, names, volumes
 from ganger.plan import site as sites
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.service import rendezvous_host, service
@@ -94,7 +94,7 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
 def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> dict[str, Any]:
     """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure."""
     assert job.spec.image is not None, "fill the job before building its pods"
-    assert 0 <= worker < job.spec.workers, f"worker {worker} of {job.spec.workers}"
+    assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
     annotations = dict(_SCRAPE)
     if site.listens:
@@ -111,7 +111,7 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
         "containers": [_container(job, attempt, worker, site, mounts)],
         "volumes": pod_volumes,
     }
-    if job.spec.workers > 1:
+    if job.spec.most_workers > 1:
         spec["subdomain"] = names.service(job.metadata.name)
     for field in _PLACEMENT:
         value = getattr(job.spec, field)
@@ -141,7 +141,26 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
     }
 
 
+def probe(job: TrainingJob, attempt: int, number: int) -> dict[str, Any]:
+    """Return the manifest of a pod that takes the place of one more worker, and does nothing there. Pure.
+
+    It asks for what a worker asks for, volumes too, so that it is placed where a worker would be.
+    """
+    manifest = pod(job, attempt, 0)
+    metadata, spec = manifest["metadata"], manifest["spec"]
+    metadata["name"] = names.probe(job.metadata.name, attempt, number)
+    metadata["labels"] = metadata["labels"] | {LABEL_WORKER: f"{names.PROBE_PREFIX}{number}"}
+    del metadata["annotations"], spec["hostname"]
+    spec.pop("subdomain", None)
+    spec["terminationGracePeriodSeconds"] = 1
+    container = spec["containers"][0]
+    for key in ("args", "env", "envFrom", "ports"):
+        container.pop(key, None)
+    container["command"] = ["sleep", "infinity"]
+    return manifest
+
+
 def objects(job: TrainingJob, attempt: int = 0) -> list[dict[str, Any]]:
     """Return every object that the controller creates for one attempt, in the order in which it creates them."""
     shared = [manifest for manifest in (service(job), volumes.claim(job)) if manifest is not None]
-    return shared + [pod(job, attempt, worker) for worker in range(job.spec.workers)]
+    return shared + [pod(job, attempt, worker) for worker in range(elastic.size(job))]

@@ -10,7 +10,7 @@ import msgspec
 
 from ganger.api.status import CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan import ledger, report
+from ganger.plan import elastic, ledger, report
 from ganger.plan.gang import Gang
 from ganger.plan.live import Live
 
@@ -50,7 +50,7 @@ def accounted(
     """Return the status that is about to be written, with the time since the last one accounted for."""
     goodput = ledger.account(job, gang, live, now)
     restarts = status.attempt > job.status.attempt
-    if restarts or _becomes(job.status, status, "Failed"):
+    if (restarts and not elastic.keeps_work(job, status)) or _becomes(job.status, status, "Failed"):
         steps, seconds = ledger.lost(job, gang, live)
         goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
     ends = restarts or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))

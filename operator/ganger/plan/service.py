@@ -13,8 +13,8 @@ from ganger.plan import names
 
 
 def service(job: TrainingJob) -> dict[str, Any] | None:
-    """Return the Service of the gang, or None for a single worker, which meets itself on loopback."""
-    if job.spec.workers == 1:
+    """Return the Service of the gang, or None for a job of one worker, which meets itself on loopback."""
+    if job.spec.most_workers == 1:
         return None
     return {
         "apiVersion": "v1",
@@ -37,6 +37,6 @@ def service(job: TrainingJob) -> dict[str, Any] | None:
 
 def rendezvous_host(job: TrainingJob) -> str:
     """Return the name under which every worker finds worker 0."""
-    if job.spec.workers == 1:
+    if job.spec.most_workers == 1:
         return "127.0.0.1"
     return f"{names.hostname(job.metadata.name, 0)}.{names.service(job.metadata.name)}"

@@ -35,7 +35,7 @@ def claim(job: TrainingJob) -> dict[str, Any] | None:
     if checkpoint is None or checkpoint.volume.claim_name is not None:
         return None
     volume = checkpoint.volume
-    mode = volume.access_mode or ("ReadWriteMany" if job.spec.workers > 1 else "ReadWriteOnce")
+    mode = volume.access_mode or ("ReadWriteMany" if job.spec.most_workers > 1 else "ReadWriteOnce")
     metadata: dict[str, Any] = {
         "name": names.claim(job.metadata.name),
         "namespace": job.metadata.namespace,

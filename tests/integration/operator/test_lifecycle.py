@@ -103,11 +103,11 @@ def test_finished_job_is_deleted_when_its_time_to_live_is_over(operated):
 
 
 def test_unsupported_field_is_refused_with_a_condition_and_never_ignored(operated):
-    operated.submit(elastic={"minWorkers": 1, "maxWorkers": 2})
+    operated.submit(liveConfig={"lr": 1})
     operated.wait_phase("Failed")
 
     assert "Unsupported" == operated.condition("Failed")["reason"]
-    assert "elastic" in operated.condition("Failed")["message"]
+    assert "liveConfig" in operated.condition("Failed")["message"]
     assert [] == operated.pod_names()
 
 

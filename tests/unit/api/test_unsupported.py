@@ -10,7 +10,6 @@ from ganger.api.validate import check
 from ganger.contract import LABEL_QUEUE
 
 ASKED = {
-    "spec.elastic": {"elastic": {"minWorkers": 1, "maxWorkers": 4}},
     "spec.liveConfig": {"liveConfig": {"lr": 1}},
     "spec.export": {"export": [{"format": "onnx"}]},
     "spec.failurePolicy.hang": {"failurePolicy": {"hang": {}}},
@@ -48,10 +47,9 @@ def test_a_field_at_its_default_asks_for_nothing():
 
 def test_everything_that_is_asked_for_is_named_at_once():
     everything = job(
-        elastic={"minWorkers": 1, "maxWorkers": 4},
         liveConfig={"lr": 1},
         export=[{"format": "onnx"}],
         failurePolicy={"hang": {}, "nonFinite": "Rollback", "noProgressRestarts": 2},
     )
 
-    assert 6 == len(unsupported(everything))
+    assert 5 == len(unsupported(everything))

@@ -14,7 +14,7 @@ from ganger.plan.seen import Decision, Refusal
 from ganger.runtime.cache import Undecodable
 
 KEY = ("team", "digits")
-ELASTIC = {"minWorkers": 1, "maxWorkers": 4}
+UNSERVED = {"lr": 1}
 
 
 class World:
@@ -83,11 +83,11 @@ async def test_what_the_caches_hold_decides(world):
 
 
 async def test_an_unsupported_field_ends_in_a_condition_that_names_it_and_creates_nothing(world):
-    await world.sync(job(elastic=ELASTIC))
+    await world.sync(job(liveConfig=UNSERVED))
     (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
 
     assert ("True", "Unsupported") == (failed.status, failed.reason)
-    assert "spec.elastic" in failed.message
+    assert "spec.liveConfig" in failed.message
     assert () == world.decision.pods == world.decision.shared
 
 
@@ -108,7 +108,7 @@ async def test_the_spec_is_checked_once_for_each_generation(world, monkeypatch):
 
 
 async def test_the_check_of_a_same_named_predecessor_is_not_used(world):
-    await world.sync(job(elastic=ELASTIC, uid="uid-before"))
+    await world.sync(job(liveConfig=UNSERVED, uid="uid-before"))
     await world.sync(job())
 
     assert 2 == len(world.decision.pods)

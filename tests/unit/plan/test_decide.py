@@ -341,9 +341,9 @@ def test_pod_that_can_never_be_created_fails_the_job_with_the_servers_sentence()
 
 
 def test_unsupported_fields_fail_the_job_with_a_sentence():
-    status = decide(job(), Seen(), at(0), ("spec.elastic: not supported yet",)).status
+    status = decide(job(), Seen(), at(0), ("spec.liveConfig: not supported yet",)).status
 
-    assert ("Unsupported", "spec.elastic: not supported yet") == (status.condition("Failed").reason, status.message)
+    assert ("Unsupported", "spec.liveConfig: not supported yet") == (status.condition("Failed").reason, status.message)
 
 
 def test_job_of_another_controller_is_left_alone():
