@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganger.api import crd, reference
-from ganger_dev import dashboards, metrics_page
+from ganger_dev import dashboards, failures_page, metrics_page
 from ganger_dev.paths import repository
 
 _CRD_HEAD = "# Generated from operator/ganger/api by `make generate`; edit the types there.\n"
@@ -28,6 +28,7 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "charts/ganger/files/trainingjobs.yaml": _crd,
     "docs/reference/trainingjob.md": reference.markdown,
     "docs/reference/metrics.md": metrics_page.markdown,
+    "docs/failures.md": failures_page.markdown,
     **dashboards.outputs(),
 }
 

@@ -145,7 +145,14 @@ class FailurePolicy(Part, frozen=True, kw_only=True):
     ] = "Fail"
     no_progress_restarts: (
         Annotated[
-            int, Meta(description="Restarts without a new checkpoint after which the job fails.", ge=1, le=10_000)
+            int,
+            Meta(
+                description="Counted restarts in a row without a new checkpoint that are forgiven: when the attempt "
+                "after so many fails without one too, the job fails with reason NoProgress.",
+                ge=1,
+                le=10_000,
+                examples=[3],
+            ),
         ]
         | None
     ) = None

@@ -85,6 +85,13 @@ class Restarts(Said, frozen=True, kw_only=True):
     counted: Annotated[int, Meta(description="Restarts that spend failurePolicy.maxRestarts.", ge=0)] = 0
     total: Annotated[int, Meta(description="All restarts, disruptions too.", ge=0)] = 0
     without_progress: Annotated[int, Meta(description="Counted restarts since the last checkpoint progress.", ge=0)] = 0
+    steps_without_progress: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(description="Steps at which their attempts ended, the newest 16, where they were told.", max_length=16),
+    ] = ()
+    checkpoint_step: (
+        Annotated[int, Meta(description="Step of the newest checkpoint when the attempt began.", ge=0)] | None
+    ) = None
     next_attempt_time: Annotated[datetime, Meta(description="The next attempt does not start before.")] | None = None
     last: Annotated[Failure, Meta(description="Cause of the newest restart.")] | None = None
 

@@ -35,11 +35,6 @@ UNSERVED: tuple[Unserved, ...] = (
         "use Fail",
     ),
     Unserved(
-        "spec.failurePolicy.noProgressRestarts",
-        lambda job: job.spec.failure_policy.no_progress_restarts is not None,
-        "use maxRestarts",
-    ),
-    Unserved(
         "spec.failurePolicy.rules",
         lambda job: any(rule.action == "ExcludeNode" for rule in job.spec.failure_policy.rules),
         "use an action other than ExcludeNode",

@@ -13,6 +13,7 @@ from ganger.api.status import Failure
 from ganger.cli.reporting import Hint, silence
 from ganger.cli.seen import Seen
 from ganger.contract import LABEL_QUEUE
+from ganger.plan.remedy import remedy
 
 SILENCE = timedelta(seconds=20)  # a guess: an operator that is there answers within a second or two
 
@@ -146,50 +147,6 @@ _WAITING = (
         "correct spec.command, or use an image that has it",
     ),
 )
-_BY_REASON = {
-    "OOMKilled": Hint(
-        "a worker used more memory than its limit",
-        "raise spec.resources.limits.memory, or use a smaller batch or fewer data loader workers",
-    ),
-    "Evicted": Hint(
-        "a node was short of memory or disk and evicted a worker",
-        "set requests equal to limits under spec.resources, so that others are evicted first",
-    ),
-    "NonFiniteLoss": Hint(
-        "the loss became NaN or infinite",
-        "lower the learning rate, clip gradients, or use bf16 instead of fp16; the last checkpoint is from before it",
-    ),
-    "ConfigInvalid": Hint(
-        "spec.config does not fit the task's own settings", "correct what the message names, then submit the job again"
-    ),
-    "TaskInvalid": Hint(
-        "spec.task could not be loaded", "check module:name, and that spec.image or spec.code contains the module"
-    ),
-    "CheckpointMismatch": Hint(
-        "the checkpoints are of another model or configuration",
-        "restore the old configuration, or give the job another folder with spec.checkpoint.volume.path",
-    ),
-    "CheckpointDirInUse": Hint(
-        "another job keeps its checkpoints in the same folder", "give this one its own spec.checkpoint.volume.path"
-    ),
-    "DeadlineExceeded": Hint(
-        "the job was not complete within spec.activeDeadlineSeconds", "raise it; a new job goes on from the checkpoints"
-    ),
-    "Unsupported": Hint("the operator cannot serve a field of this job", "remove the field that the message names"),
-}
-_BY_EXIT_CODE = {
-    65: Hint("the data or the checkpoint cannot be used as it is", "read the message and the logs of that worker"),
-    66: Hint(
-        "a file, data set or checkpoint is missing", "check the paths in spec.config and that the volume is mounted"
-    ),
-    78: Hint("the task, its configuration or its environment is wrong", "correct what the message names"),
-    126: Hint("the command is there but cannot be executed", "check its permissions and the image's architecture"),
-    127: Hint("the image does not have the command", "correct spec.command, or use an image that has it"),
-    137: Hint("a worker was killed from outside (SIGKILL)", "look at its memory: spec.resources.limits.memory, dmesg"),
-    139: Hint(
-        "a worker crashed in native code (SIGSEGV)", "run it with PYTHONFAULTHANDLER=1 under spec.env to see where"
-    ),
-}
 
 
 def hint(seen: Seen) -> Hint | None:
@@ -214,20 +171,21 @@ def hint(seen: Seen) -> Hint | None:
 def _failed(seen: Seen) -> Hint | None:
     condition, restarts = seen.job.status.condition("Failed"), seen.job.status.restarts
     reason = condition.reason if condition is not None else ""
-    if reason == "StartDeadlineExceeded":
-        found = _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles())
-        return found or Hint("not every worker ran within spec.startDeadlineSeconds", "raise it, or free resources")
+    if reason in ("StartDeadlineExceeded", "ImagePull"):
+        return _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles()) or _known(reason)
     cause = _of_failure(restarts.last) if restarts is not None and restarts.last is not None else None
     if cause is not None and reason != "DeadlineExceeded":
         return cause
-    found = _BY_REASON.get(reason) or _of_texts([f"{reason}: {condition.message if condition else ''}"])
-    if found is None and reason == "MaxRestartsReached":
-        return Hint("the workers failed again and again", "the logs name the cause: 'ganger logs' with --worker")
-    return found
+    return _known(reason) or _of_texts([f"{reason}: {condition.message if condition else ''}"])
 
 
 def _of_failure(failure: Failure) -> Hint | None:
-    return _BY_REASON.get(failure.reason) or _BY_EXIT_CODE.get(failure.exit_code or 0)
+    return _known(failure.reason, failure.exit_code)
+
+
+def _known(reason: str, exit_code: int | None = None) -> Hint | None:
+    found = remedy(reason, exit_code)
+    return Hint(found.cause, found.remedy) if found is not None else None
 
 
 def _suspended(seen: Seen) -> Hint:

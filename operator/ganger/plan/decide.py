@@ -13,12 +13,14 @@ from datetime import datetime
 import msgspec
 
 from ganger.api.observed import Pod
-from ganger.api.status import Restarts, TrainingJobStatus
+from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import elastic, ending, lifecycle, pods, progress, service, volumes
-from ganger.plan.failure import DISRUPTIONS, judge
+from ganger.plan.failure import judge
 from ganger.plan.gang import Gang, attempt_of, gang, is_over
+from ganger.plan.headway import headway
+from ganger.plan.remedy import DISRUPTIONS, advised
 from ganger.plan.seen import Decision, Deletion, Event, Seen
 from ganger.plan.site import NOWHERE, Site
 from ganger.plan.waiting import waiting
@@ -69,7 +71,7 @@ def _decide(
     # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
     was_complete = job.status.is_true(lifecycle.PODS_READY)
     if members.failed or (was_complete and (members.leaving or members.missing)):
-        return _failed(job, members, now)
+        return _failed(job, seen, members, now)
     move = elastic.due(job, members, now)
     if move is not None:
         event = Event(reason="Resized", message=move.message)
@@ -103,10 +105,9 @@ def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
 
-def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
-    restarts = job.status.restarts or Restarts()
-    progressed = lifecycle.made_progress(job, members)
-    verdict = judge(members, job.spec.failure_policy, restarts, progressed=progressed, now=now)
+def _failed(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decision:
+    far = headway(job, members, seen.live)
+    verdict = judge(job, members, progressed=far.progressed, step=far.step, now=now)
     cause = verdict.cause
     if verdict.action == "wait":
         return Decision(requeue_after_seconds=VICTIM_RETRY_SECONDS)
@@ -116,15 +117,15 @@ def _failed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     if cause.last_lines and not cause.message:
         sentence += ": " + " / ".join(cause.last_lines[-SAMPLE_LINES:])
     if verdict.action == "fail":
-        if verdict.reason == "MaxRestartsReached":
-            sentence = f"{restarts.counted} restarts are spent (failurePolicy.maxRestarts); {sentence}"
+        if verdict.note:
+            sentence = f"{verdict.note}; {sentence}"
         return ending.fail(job, members, now, verdict.reason, sentence, verdict)
     counted = "counted" if verdict.counted else "not counted"
     when = f" in {verdict.delay_seconds:.0f} s" if verdict.delay_seconds else ""
     message = f"{sentence}; attempt {job.status.attempt + 1} starts{when} ({counted})"
     return Decision(
-        status=lifecycle.restarting(job, members, verdict, now),
-        events=(Event(reason="Restarting", message=message, warning=verdict.counted),),
+        status=lifecycle.restarting(job, members, verdict, far, now),
+        events=(Event(reason="Restarting", message=advised(message, cause), warning=verdict.counted),),
     )
 
 

@@ -11,6 +11,7 @@ from ganger.contract import GRACE_SECONDS
 from ganger.plan import lifecycle
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created, is_over
+from ganger.plan.remedy import advised
 from ganger.plan.seen import Decision, Deletion, Event
 
 
@@ -64,9 +65,10 @@ def fail(
     job: TrainingJob, gang: Gang, now: datetime, reason: str, message: str, verdict: Verdict | None = None
 ) -> Decision:
     """Return the decision that ends the job as Failed. Its pods are removed from the next pass on."""
+    last = verdict.cause if verdict is not None else None
     return Decision(
         status=lifecycle.failed(job, gang, now, reason, message, verdict),
-        events=(Event(reason=reason, message=message, warning=True),),
+        events=(Event(reason=reason, message=advised(message, last, reason), warning=True),),
     )
 
 

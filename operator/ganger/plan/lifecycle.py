@@ -9,16 +9,18 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
-from ganger.api.status import CheckpointStatus, Phase, Progress, Restarts, TrainingJobStatus
+from ganger.api.status import Phase, Progress, Restarts, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan import elastic, names
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
-from ganger.plan.report import Report, checkpoint, progress, report, terminated
+from ganger.plan.headway import Headway, last_word, newest_checkpoint
+from ganger.plan.report import progress, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
 SHRUNK = "Shrunk"  # of an elastic job: its gang is smaller than spec.workers
 RECONCILING, STALLED = "Reconciling", "Stalled"
+STEPS_MAX = 16  # that a status keeps
 
 
 def _base(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
@@ -75,24 +77,11 @@ def _shrunk(job: TrainingJob, status: TrainingJobStatus) -> list[tuple[str, bool
     return [(SHRUNK, True, "FewerWorkers", message)]
 
 
-def _word(gang: Gang) -> Report:
-    """The word of worker 0, which speaks for the gang; of any other worker where worker 0 left none."""
-    said = [report(pod) for pod in gang.present.values()]
-    return next((word for word in said if word.step is not None), said[0] if said else Report())
-
-
-def newest_checkpoint(job: TrainingJob, gang: Gang) -> CheckpointStatus | None:
-    """Return the newest checkpoint that any worker reported or the status already knows."""
-    known = [job.status.checkpoint, *(checkpoint(report(pod)) for pod in gang.present.values())]
-    found = [point for point in known if point is not None and point.latest_step is not None]
-    return max(found, key=lambda point: point.latest_step or 0, default=None)
-
-
 def _told(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> TrainingJobStatus:
     """Take over what the workers said at their end."""
     ends = (terminated(pod) for pod in gang.present.values())
     at = max((end.finished_at for end in ends if end is not None and end.finished_at is not None), default=None)
-    new: Progress | None = progress(_word(gang), at)
+    new: Progress | None = progress(last_word(gang), at)
     return msgspec.structs.replace(
         status, progress=new or status.progress, checkpoint=newest_checkpoint(job, gang) or status.checkpoint
     )
@@ -137,16 +126,18 @@ def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     return _phase(_told(job, gang, status), job, now, "Suspended", "suspended")
 
 
-def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, now: datetime) -> TrainingJobStatus:
+def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, headway: Headway, now: datetime) -> TrainingJobStatus:
     """Return the status that opens the next attempt: the write that everything after it relies on."""
     point = newest_checkpoint(job, gang)
     old = job.status.restarts or Restarts()
-    progressed = made_progress(job, gang)
+    steps = () if headway.progressed else old.steps_without_progress
     restarts = msgspec.structs.replace(
         old,
         counted=old.counted + verdict.counted,
         total=old.total + 1,
-        without_progress=(0 if progressed else old.without_progress) + verdict.counted,
+        without_progress=(0 if headway.progressed else old.without_progress) + verdict.counted,
+        steps_without_progress=(*steps, *headway.steps)[-STEPS_MAX:] if verdict.counted else steps,
+        checkpoint_step=headway.checkpoint_step,
         next_attempt_time=now + timedelta(seconds=verdict.delay_seconds) if verdict.delay_seconds else None,
         last=verdict.cause,
     )
@@ -184,14 +175,6 @@ def resized(job: TrainingJob, gang: Gang, move: elastic.Move, now: datetime) -> 
         ready_workers=0,
     )
     return _phase(status, job, now, "Restarting", move.message)
-
-
-def made_progress(job: TrainingJob, gang: Gang) -> bool:
-    """Whether a checkpoint was committed since the status last named one."""
-    point, known = newest_checkpoint(job, gang), job.status.checkpoint
-    if point is None:
-        return False
-    return known is None or (point.latest_step or 0) > (known.latest_step or 0)
 
 
 def failed(

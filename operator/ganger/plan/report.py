@@ -36,6 +36,7 @@ class Told(Struct, frozen=True, kw_only=True, rename="camel"):
     samples_per_second: float | None = None
     metrics: dict[str, float] = {}
     checkpoint: ReportedCheckpoint | None = None
+    resumed_from_step: int | None = None
 
 
 class Report(Told, frozen=True, kw_only=True, rename="camel"):

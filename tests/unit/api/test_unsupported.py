@@ -14,7 +14,6 @@ ASKED = {
     "spec.export": {"export": [{"format": "onnx"}]},
     "spec.failurePolicy.hang": {"failurePolicy": {"hang": {}}},
     "spec.failurePolicy.nonFinite": {"failurePolicy": {"nonFinite": "Rollback"}},
-    "spec.failurePolicy.noProgressRestarts": {"failurePolicy": {"noProgressRestarts": 2}},
     "spec.failurePolicy.rules": {
         "failurePolicy": {"rules": [{"name": "a", "onExitCodes": [1], "action": "ExcludeNode"}]}
     },
@@ -49,7 +48,7 @@ def test_everything_that_is_asked_for_is_named_at_once():
     everything = job(
         liveConfig={"lr": 1},
         export=[{"format": "onnx"}],
-        failurePolicy={"hang": {}, "nonFinite": "Rollback", "noProgressRestarts": 2},
+        failurePolicy={"hang": {}, "nonFinite": "Rollback"},
     )
 
-    assert 5 == len(unsupported(everything))
+    assert 4 == len(unsupported(everything))
