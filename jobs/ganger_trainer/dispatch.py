@@ -5,26 +5,31 @@ Only the channel's thread calls it.
 
 import math
 from collections import deque
+from pathlib import Path
 from typing import Any, Final
 
-from ganger_trainer import lastword
+from ganger.contract import REPORT_RANKS_MAX
+from ganger_trainer import heartbeat, lastword
 from ganger_trainer.board import Board
 from ganger_trainer.environment import Worker
 from ganger_trainer.save_requests import SaveRequests
-from ganger_trainer.stacks import Listeners
+from ganger_trainer.stacks import Listeners, Shelf
 
 DONE_MAX: Final = 16
 NAME_CHARACTERS_MAX: Final = 64  # of a metric or the id of a directive
 
 
 class Dispatch:
-    """Speaks for one worker. `listeners`: the processes that can be asked for their stacks."""
+    """Speaks for one worker. `listeners`: the processes that can be asked for their stacks; `pages`: heartbeats."""
 
-    def __init__(self, spec: Worker, board: Board, requests: SaveRequests, listeners: Listeners) -> None:
+    def __init__(self, spec: Worker, board: Board, requests: SaveRequests, listeners: Listeners, pages: Path) -> None:
         self._spec = spec
         self._board = board
         self._requests = requests
         self._listeners = listeners
+        self._pages = pages
+        directory = spec.checkpoint_dir
+        self._shelf = Shelf(directory, attempt=spec.attempt, worker=spec.worker) if directory is not None else None
         self._done: deque[str] = deque(maxlen=DONE_MAX)
 
     def phase(self) -> str | None:
@@ -55,7 +60,34 @@ class Dispatch:
             body["checkpointFailures"] = failures
         if self._done:
             body["done"] = list(self._done)
-        return body
+        return body | self._beats()
+
+    def _beats(self) -> dict[str, Any]:
+        """Return where each local rank is, and what its stages took at most.
+
+        The least of the ranks counts: while one evaluates, the others wait in a step, and that is no slow step.
+        """
+        first = self._spec.first_rank
+        beats = heartbeat.read(self._pages, list(range(first, first + min(self._spec.processes, REPORT_RANKS_MAX))))
+        if not beats:
+            return {}
+        ranks = [
+            {
+                "rank": rank, "step": beat.step, "stage": beat.stage, "ageSeconds": round(beat.age_seconds, 3),
+                "steps": beat.steps, "busySeconds": round(beat.busy_seconds, 6), "state": beat.state,
+            }
+            for rank, beat in beats.items()
+        ]  # fmt: skip
+        longest = {
+            name: round(min((value for value in values if value), default=0.0), 3)
+            for name, values in (
+                ("first", [beat.first for beat in beats.values()]),
+                ("step", [beat.longest for beat in beats.values()]),
+                ("evaluation", [beat.evaluation for beat in beats.values()]),
+                ("checkpoint", [beat.checkpoint for beat in beats.values()]),
+            )
+        }
+        return {"ranks": ranks, "longest": longest}
 
     def obey(self, directives: Any) -> None:
         """Do each directive that is new and known, once. What is not a list of the contract's objects is passed over.
@@ -85,5 +117,8 @@ class Dispatch:
             print("a checkpoint was asked for", flush=True)
 
     def _dump_stacks(self) -> None:
-        if self._listeners.dump() == 0:
+        stacks = self._listeners.dump()
+        if not stacks:
             print("stacks were asked for, but no process of this worker can show them", flush=True)
+        elif self._shelf is not None:
+            self._shelf.keep(stacks)

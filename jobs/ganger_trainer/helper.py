@@ -8,7 +8,7 @@
         save(ganger_trainer.checkpoint_dir() / "last.safetensors"); break
 
 Outside Ganger the first three do nothing and `checkpoint_dir` is `./checkpoints`. torch is not needed. The first of
-these calls also makes SIGUSR2 write the stacks of this process to standard error: so Ganger shows where a job hangs.
+these calls also makes SIGUSR2 write the stacks of this process for Ganger to show: so one sees where a job hangs.
 """
 
 import math
@@ -20,10 +20,12 @@ from types import FrameType
 from ganger.contract import ENV_CHECKPOINT_DIR
 from ganger_trainer import stacks
 from ganger_trainer.environment import HELPER_SOCKET
+from ganger_trainer.heartbeat import Heartbeat
 from ganger_trainer.reports import Progress, Sender, Stopping
 from ganger_trainer.save_requests import SaveRequests
 
 _sender: tuple[int, Sender] | None = None
+_beat: tuple[int, Heartbeat] | None = None
 _requests: SaveRequests | None = None
 _stop = False
 _listening = False
@@ -37,6 +39,10 @@ def report(
     Call it as often as you like to print a line, not at every step of a millisecond. Values that are not finite are
     left out.
     """
+    global _beat
+    if _beat is None or _beat[0] != os.getpid():
+        _beat = (os.getpid(), Heartbeat.from_environment(_rank()))
+    _beat[1].reported(int(step), total_steps)
     _to_supervisor().send(
         Progress(
             rank=_rank(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ganger.contract import ExitCode
-from ganger_trainer import randomness
+from ganger_trainer import heartbeat, randomness
 from ganger_trainer.checkpoint import layout, loader, ownership
 from ganger_trainer.checkpoint.exchange import Alone, Exchange, Shared
 from ganger_trainer.checkpoint.saver import Saver
@@ -128,7 +128,7 @@ class DirectoryKeeper:
         """
         self._saved_at = time.monotonic()
         if self._writable and parts.step != self._begun_step:
-            with during(self._sender, self._ranks.rank, "Checkpointing"):
+            with during(self._sender, self._ranks.rank, "Checkpointing"), parts.beat.during(heartbeat.SAVE):
                 self._begin(parts, loss)
 
     def _begin(self, parts: "Parts", loss: Any) -> None:
@@ -154,7 +154,7 @@ class DirectoryKeeper:
         Raises TrainerError (RETRYABLE, CheckpointFailed) if the volume refuses: the work would be lost in silence.
         """
         finite_loss(loss, parts.step)
-        with during(self._sender, self._ranks.rank, "Checkpointing"):
+        with during(self._sender, self._ranks.rank, "Checkpointing"), parts.beat.during(heartbeat.SAVE):
             self._saver.finish()
             if self._saver.last_step == parts.step or not self._writable:
                 return

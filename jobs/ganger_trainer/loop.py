@@ -8,13 +8,14 @@ import contextlib
 from typing import Any
 
 import torch
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
 from ganger_trainer.config import TrainConfig
 from ganger_trainer.failures import NotAScalarError
 from ganger_trainer.feed import Feed
+from ganger_trainer.heartbeat import AGREE, Heartbeat
 from ganger_trainer.keeper import Keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.pace import Pace
@@ -36,6 +37,7 @@ class Parts(Struct, kw_only=True):
     device: Any
     total_steps: int
     step: int = 0
+    beat: Heartbeat = field(default_factory=Heartbeat)
 
 
 def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer) -> bool:
@@ -50,7 +52,8 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
     autocast = torch.autocast(parts.device.type, precision) if precision else contextlib.nullcontext()
     synced, unsynced = contextlib.nullcontext(), getattr(module, "no_sync", contextlib.nullcontext)
     clip_norm, evaluate_every, save_every = config.clip_norm, observer.evaluate_every, keeper.every_steps
-    pace = Pace(config.log_every_seconds)
+    parts.beat.begin(step)
+    pace = Pace(config.log_every_seconds, parts.beat, on_host=parts.device.type == "cpu")
     loss = None
     module.train()
 
@@ -66,9 +69,12 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
                     loss = task.loss(module, micro.batch)
                 if log and getattr(loss, "ndim", None) != 0:  # the first step is always logged
                     raise NotAScalarError(loss)
+                if micro is micros[-1]:
+                    pace.backward()
                 scaled = loss if micro.weight == 1.0 else loss * micro.weight
                 (scaled if scaler is None else scaler.scale(scaled)).backward()
 
+        pace.update()
         norm = _gradient_norm(parameters, clip_norm, optimizer, scaler) if log or clip_norm else None
         if scaler is None:
             optimizer.step()
@@ -91,6 +97,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             keeper.save(parts, loss)
             pace.resumed()
         if step == agreement.next_step and step < last_step:
+            parts.beat.enter(AGREE)
             decision = agreement.meet(step, stop=stop_requested(), save=keeper.due(), step_seconds=pace.step_seconds())
             if decision.stop:
                 keeper.save_last(parts, loss)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import torch
 
+from ganger_trainer import heartbeat
 from ganger_trainer.failures import UserError
 from ganger_trainer.keeper import finite_loss
 from ganger_trainer.mfu import Work, work
@@ -43,6 +44,10 @@ class Observer:
 
     def log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
         """Report this step, and print it on rank 0. Raises UserError (NonFiniteLoss). Waits for the device."""
+        with parts.beat.during(heartbeat.LOG):
+            self._log(parts, pace, loss, norm, batch)
+
+    def _log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
         value = finite_loss(loss, parts.step)
         assert value is not None  # a step was done
         rate = pace.logged()
@@ -84,7 +89,7 @@ class Observer:
 
     def evaluate(self, parts: "Parts") -> None:
         """Run the task's evaluation; remember, report and print what it returned."""
-        with during(self._sender, self._ranks.rank, "Evaluating"):
+        with during(self._sender, self._ranks.rank, "Evaluating"), parts.beat.during(heartbeat.EVALUATE):
             self.metrics = self._in_inference(parts, lambda: self._task.evaluate(parts.model, parts.config))
         self._evaluated_at = parts.step
         self.last = msgspec.structs.replace(

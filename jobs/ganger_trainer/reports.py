@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from ganger_trainer import heartbeat
 from ganger_trainer.environment import HELPER_SOCKET
 
 DATAGRAM_BYTES_MAX: Final = 64 << 10
@@ -74,10 +75,11 @@ class Entered(Struct, frozen=True, tag=True):
 
 
 class Listening(Struct, frozen=True, tag=True):
-    """A process writes its stacks when it is asked (`stacks`)."""
+    """A process writes its stacks when it is asked (`stacks`). file: where to, "" for its standard error."""
 
     rank: int
     pid: int
+    file: str = ""
 
 
 class Saved(Struct, frozen=True, tag=True):
@@ -182,7 +184,7 @@ class Listener:
 
     def __init__(self, heard: Callable[[Report | Exit], None]) -> None:
         self._heard = heard
-        self._directory = tempfile.TemporaryDirectory(prefix="ganger-")
+        self._directory = tempfile.TemporaryDirectory(prefix="ganger-", dir=heartbeat.directory())
         self.path = str(Path(self._directory.name) / "reports")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
@@ -197,7 +199,7 @@ class Listener:
         self._flushed.wait(seconds)
 
     def close(self) -> None:
-        """Remove the socket's file."""
+        """Remove the socket's file, and the pages and stacks of the ranks beside it."""
         self._directory.cleanup()
 
     def _listen(self) -> None:

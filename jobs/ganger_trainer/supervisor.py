@@ -53,6 +53,7 @@ class Supervisor:
         self._listeners = Listeners()
         self._last_lines: LastLines | None = None
         self._channel: Channel | None = None
+        self._listener: Listener | None = None
         self._done = threading.Event()
         self._agent_failures: dict[int, tuple[int, int]] = {}
         self._agent_error: BaseException | None = None
@@ -63,10 +64,12 @@ class Supervisor:
         if self._spec.termination_log is not None and not os.isatty(2):  # a terminal has somebody who reads it
             with contextlib.suppress(OSError):
                 self._last_lines = LastLines()
-        listener = Listener(self._hear)
+        listener = self._listener = Listener(self._hear)
         os.environ[environment.HELPER_SOCKET] = listener.path
         if self._spec.control is not None:
-            dispatch = Dispatch(self._spec, self._board, SaveRequests(listener.path), self._listeners)
+            dispatch = Dispatch(
+                self._spec, self._board, SaveRequests(listener.path), self._listeners, Path(listener.path).parent
+            )
             self._channel = Channel(self._spec.control, dispatch, self._board.posted)
             self._channel.start()
         if self._spec.metrics_port is not None:
@@ -171,6 +174,8 @@ class Supervisor:
             self._channel.close()
         if self._last_lines is not None:
             self._last_lines.close()
+        if self._listener is not None:
+            self._listener.close()
         os._exit(verdict.exit_code)
 
 

@@ -18,6 +18,7 @@ from ganger_trainer.agreement import Agreement
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError, classify, is_peer_lost
+from ganger_trainer.heartbeat import ENDED, Heartbeat
 from ganger_trainer.keeper import open_keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.reports import Ended, Sender, Started, Training
@@ -32,10 +33,11 @@ def run(worker: Worker) -> bool:
     signals.install()
     sender = Sender.from_environment()
     rank = int(os.environ.get("RANK", "0"))
+    beat = Heartbeat.from_environment(rank)  # before it is known: nothing is said of a gang before all are seen
     sender.send(Started(rank=rank, pid=os.getpid()), surely=True)
     sender.send(stacks.listen(rank), surely=True)
     try:
-        done, metrics = _train(worker, sender)
+        done, metrics = _train(worker, sender, beat)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last word of this process
         fail(error, rank, sender)
     outcome = "Done" if done else "Preempted"
@@ -74,7 +76,7 @@ def fail(error: BaseException, rank: int, sender: Sender) -> None:
     os._exit(failure.exit_code)
 
 
-def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
+def _train(worker: Worker, sender: Sender, beat: Heartbeat) -> tuple[bool, dict[str, float]]:
     assert worker.task is not None
     # Before the gang meets: every rank finds the same mistake by itself, in a second.
     job = task.load(worker.task)
@@ -88,6 +90,7 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
     parts = _parts(job, config, gang, worker.world_size_max)
     every = config.evaluate_every_steps or parts.order.steps_per_epoch
     observer = Observer(gang, sender, job, evaluate_every=every)
+    parts.beat = beat
     keeper = open_keeper(worker, gang, sender, observer.score)
     resumed = keeper.resume(parts)
     if gang.is_first:
@@ -107,6 +110,7 @@ def _train(worker: Worker, sender: Sender) -> tuple[bool, dict[str, float]]:
         observer.sinks.close("Failed")
         raise
     observer.sinks.close("Done" if done else "Preempted")
+    beat.enter(ENDED)
     gang.leave()
     return done, observer.metrics
 

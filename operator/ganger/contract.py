@@ -106,12 +106,30 @@ REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to ea
 #   seconds            object: seconds of this attempt by REPORT_CAUSES, on this worker's clock since its process began
 #   checkpointFailures int, saves of this attempt that the volume refused
 #   done               list of ids of directives that were carried out or begun
+#   ranks              list of at most REPORT_RANKS_MAX objects, one for each local rank with a heartbeat: rank, step,
+#                      stage (one of REPORT_STAGES), ageSeconds since step or stage changed, steps and busySeconds (its
+#                      own work, without waiting for other ranks) since its loop began, state (the kernel's letter)
+#   longest            object: seconds of the longest first, step, evaluation, checkpoint so far; the least of the ranks
 # Answer, 200 and one JSON object:
 #   nextReportSeconds  float, when to report again         directives  list of {id, kind}, kind one of DIRECTIVES
 # 401, 403 and 404: this token, attempt or job is not (any more) welcome. 429 and 5xx: later. None of them stops a step.
 # POST <url>/progress takes the body of Hugging Face's KubeflowCallback and answers 200 {}.
 REPORT_PHASES: Final = ("Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping")
 REPORT_CAUSES: Final = ("starting", "restoring", "productive", "checkpointing")
+# In the order in which a rank meets them from one step count to the next; `script` is all of a script's.
+REPORT_STAGES: Final = (
+    "starting",
+    "log",
+    "evaluate",
+    "checkpoint",
+    "agree",
+    "data",
+    "forward",
+    "backward",
+    "update",
+    "script",
+)
+REPORT_RANKS_MAX: Final = 64
 DIRECTIVES: Final = ("Checkpoint", "DumpStacks")
 
 
