@@ -76,7 +76,7 @@ def fail(error: BaseException, rank: int, sender: Sender) -> None:
     os._exit(failure.exit_code)
 
 
-def _train(worker: Worker, sender: Sender, beat: Heartbeat) -> tuple[bool, dict[str, float]]:
+def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tuple[bool, dict[str, float]]:
     assert worker.task is not None
     # Before the gang meets: every rank finds the same mistake by itself, in a second.
     job = task.load(worker.task)
@@ -90,7 +90,7 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat) -> tuple[bool, dict[
     parts = _parts(job, config, gang, worker.world_size_max)
     every = config.evaluate_every_steps or parts.order.steps_per_epoch
     observer = Observer(gang, sender, job, evaluate_every=every)
-    parts.beat = beat
+    parts.beat = beat or parts.beat
     keeper = open_keeper(worker, gang, sender, observer.score)
     resumed = keeper.resume(parts)
     if gang.is_first:
@@ -110,7 +110,7 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat) -> tuple[bool, dict[
         observer.sinks.close("Failed")
         raise
     observer.sinks.close("Done" if done else "Preempted")
-    beat.enter(ENDED)
+    parts.beat.enter(ENDED)
     gang.leave()
     return done, observer.metrics
 

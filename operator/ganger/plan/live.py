@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganger.plan.eta import Estimate
 
 Phase = Literal["Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping"]
+Stage = Literal["starting", "log", "evaluate", "checkpoint", "agree", "data", "forward", "backward", "update", "script"]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e10)]
 
@@ -26,6 +27,31 @@ class AttemptSeconds(Struct, frozen=True, kw_only=True):
     restoring: Seconds = 0.0
     productive: Seconds = 0.0
     checkpointing: Seconds = 0.0
+
+
+class RankBeat(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where one rank is.
+
+    age_seconds: since step or stage changed. steps, busy_seconds: done and worked by itself since its loop began.
+    state: the kernel's letter for its process, T for stopped.
+    """
+
+    rank: Count
+    step: Count
+    stage: Stage
+    age_seconds: Seconds
+    steps: Count = 0
+    busy_seconds: Seconds = 0.0
+    state: Annotated[str, Meta(max_length=1)] = ""
+
+
+class Longest(Struct, frozen=True, kw_only=True):
+    """Seconds of what took longest so far on the quickest rank of a worker, 0.0 for what has not been done."""
+
+    first: Seconds = 0.0
+    step: Seconds = 0.0
+    evaluation: Seconds = 0.0
+    checkpoint: Seconds = 0.0
 
 
 class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
@@ -46,6 +72,8 @@ class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     resumed_from_step: Count | None = None
     seconds: AttemptSeconds | None = None
     checkpoint_failures: Count = 0
+    ranks: Annotated[tuple[RankBeat, ...], Meta(max_length=64)] = ()
+    longest: Longest = Longest()
     done: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
 
 

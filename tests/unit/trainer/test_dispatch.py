@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import msgspec
 import pytest
 
-from ganger.contract import REPORT_BYTES_MAX, REPORT_CAUSES
+from ganger.contract import REPORT_BYTES_MAX, REPORT_CAUSES, REPORT_RANKS_MAX
 from ganger.plan import live
 from ganger_trainer import helper, stacks
 from ganger_trainer.board import Board
 from ganger_trainer.dispatch import DONE_MAX, NAME_CHARACTERS_MAX, Dispatch
 from ganger_trainer.environment import HELPER_SOCKET
+from ganger_trainer.heartbeat import Heartbeat, page
 from ganger_trainer.reports import Entered, Listening, Progress, Saved, Started, Training
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import PROCESSES_MAX, Listeners
@@ -34,7 +36,7 @@ class Worker:
         self.board, self.listeners = Board(), Listeners()
         self.socket = str(directory / "reports")
         self.requests = SaveRequests(self.socket)
-        self.dispatch = Dispatch(self.spec, self.board, SaveRequests(self.socket), self.listeners)
+        self.dispatch = Dispatch(self.spec, self.board, SaveRequests(self.socket), self.listeners, directory)
         for report in reports:
             self.board.hear(report)
 
@@ -84,15 +86,24 @@ def test_a_script_that_says_nothing_reports_its_phase_alone(worker):
     assert "seconds" in silent.dispatch.report()
 
 
-def test_any_report_fits_and_is_accepted_whatever_a_script_says(worker):
+def test_any_report_fits_and_is_accepted_whatever_a_script_says(worker, tmp_path):
     names = {f"{number:02}" + "n" * 62: 1e300 for number in range(40)} | {"x" * (NAME_CHARACTERS_MAX + 1): 1.0, "": 2.0}
-    full = worker(STARTED, PROGRESS, Progress(rank=0, step=2**53 - 1, samples_per_second=float("inf"), metrics=names))
+    full = worker(
+        STARTED,
+        PROGRESS,
+        Progress(rank=0, step=2**53 - 1, samples_per_second=float("inf"), metrics=names),
+        processes=100,
+    )
+    for rank in range(100):
+        Heartbeat(page(tmp_path, rank)).reported(2**53 - 1, None)
     full.dispatch.obey([{"id": f"{number:064}", "kind": "DumpStacks"} for number in range(DONE_MAX)])
 
     body = msgspec.json.encode(full.dispatch.report() | {"sequence": 2**53 - 1})
 
     assert len(body) < REPORT_BYTES_MAX
-    assert live.decode(body).samples_per_second is None
+    said = live.decode(body)
+    assert said.samples_per_second is None
+    assert REPORT_RANKS_MAX == len(said.ranks)
 
 
 def checkpoint(name="c1"):
@@ -188,12 +199,19 @@ print("ready", flush=True)
 DEAF = "import sys; print('ready', flush=True); sys.stdin.read()"
 
 
+def wait_until(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def process():
     started = []
 
-    def start(text):
-        environ = {"PYTHONPATH": ":".join(sys.path)}
+    def start(text, **more):
+        environ = {"PYTHONPATH": ":".join(sys.path)} | more
         one = subprocess.Popen([sys.executable, "-c", text], env=environ, stdin=-1, stdout=-1, stderr=-1, text=True)
         started.append(one)
         assert "ready\n" == one.stdout.readline()
@@ -217,6 +235,41 @@ def test_a_process_that_listens_shows_all_its_threads_and_goes_on(worker, proces
     assert ("s",) == one.read().done
 
 
+def test_stacks_go_to_the_log_and_to_a_file_of_the_attempt(worker, process, capfd, tmp_path):
+    old, young = (tmp_path / "checkpoints" / "stacks" / f"attempt-{number}-worker-0-rank-0.txt" for number in (2, 3))
+    old.parent.mkdir(parents=True)
+    for path in (old, young):
+        path.write_text("earlier")
+    child = process(LISTENING, **{HELPER_SOCKET: str(tmp_path / "reports")})
+    one = worker(attempt=7)
+    one.listeners.hear(Listening(rank=0, pid=child.pid, file=str(tmp_path / f"stacks-{child.pid}")))
+    kept = old.parent / "attempt-7-worker-0-rank-0.txt"
+    for name in ("s1", "s2"):  # the newest replaces what was there
+        one.dispatch.obey([{"id": name, "kind": "DumpStacks"}])
+        wait_until(lambda: kept.exists() and "wait_for_a_word" in kept.read_text())
+    _, said = child.communicate("")
+
+    assert "" == said
+    assert 2 == capfd.readouterr().err.count("in wait_for_a_word")
+    assert 1 == kept.read_text().count("in wait_for_a_word")
+    assert f"rank 0, process {child.pid}" == kept.read_text().splitlines()[0]
+    assert [young.name, kept.name] == sorted(path.name for path in old.parent.iterdir())
+
+
+def test_of_a_stopped_process_it_is_said_that_it_cannot_show_its_stacks(worker, process, capfd, tmp_path):
+    child, one = process(LISTENING, **{HELPER_SOCKET: str(tmp_path / "reports")}), worker()
+    one.listeners.hear(Listening(rank=0, pid=child.pid, file=str(tmp_path / f"stacks-{child.pid}")))
+    child.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    one.dispatch.obey([{"id": "s", "kind": "DumpStacks"}])
+    child.send_signal(signal.SIGCONT)
+
+    said = "the process is stopped (state T) and cannot show its stacks\n"
+    assert said in capfd.readouterr().err
+    kept = tmp_path / "checkpoints" / "stacks" / "attempt-0-worker-0-rank-0.txt"
+    wait_until(lambda: kept.exists() and said in kept.read_text())
+
+
 def test_a_process_without_a_handler_is_left_alone_even_if_it_said_it_listens(worker, process, capsys):
     child, one = process(DEAF), worker()
     one.listeners.hear(Listening(rank=0, pid=child.pid))
@@ -237,7 +290,7 @@ def test_processes_that_are_gone_make_room_for_others(process):
     child = process(LISTENING)
     listeners.hear(Listening(rank=0, pid=child.pid))
 
-    assert 1 == listeners.dump()
+    assert ["they are on its standard error\n"] == [stack.text for stack in listeners.dump()]
 
 
 def test_listening_leaves_a_handler_that_ends_nothing():

@@ -215,7 +215,7 @@ def test_a_rank_that_has_not_reported_has_no_series():
 
 def test_pace_counts_each_step_once_and_knows_the_rate(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("ganger_trainer.pace.perf_counter", lambda: now[0])
     pace = Pace(10.0)
     assert pace.fetched(), "the first step is logged"
     for seconds in (0.001, 0.1, 500.0):

@@ -8,6 +8,7 @@ from torch import nn
 
 from ganger_trainer import TrainConfig, mfu
 from ganger_trainer.batches import Order
+from ganger_trainer.heartbeat import Heartbeat
 from ganger_trainer.observer import Observer
 from ganger_trainer.pace import Pace
 from ganger_trainer.ranks import Ranks
@@ -41,7 +42,7 @@ def parts(step):
     return types.SimpleNamespace(
         config=TrainConfig(precision="bf16"), model=model, module=model, step=step, total_steps=100,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.5), device=torch.device("cpu"),
-        order=Order(size=64, batch_size=8, seed=0, world_size=1),
+        order=Order(size=64, batch_size=8, seed=0, world_size=1), beat=Heartbeat(),
     )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def parts(step):
 def pace(monkeypatch):
     """Ten steps of 8 samples, 0.1 s each, as one rank of two saw them: 160 samples a second of both."""
     now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("ganger_trainer.pace.perf_counter", lambda: now[0])
     pace = Pace(5.0)
     for _ in range(10):
         now[0] += 0.1

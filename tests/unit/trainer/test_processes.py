@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_the_helper_leaves_out_what_json_cannot_say(listener, heard, monkeypatch
     listener.flush()
 
     assert [
-        Listening(rank=0, pid=os.getpid()),
+        Listening(rank=0, pid=os.getpid(), file=str(Path(listener.path).parent / f"stacks-{os.getpid()}")),
         Progress(rank=0, step=3, total_steps=9, metrics={"accuracy": 0.5}),
     ] == heard
 
