@@ -49,10 +49,11 @@ def logs(
 
     async def body(connection: Connection) -> None:
         job = await jobs.job(connection, name)
-        if worker is not None and worker >= job.spec.workers:
-            known = "only worker 0" if job.spec.workers == 1 else f"workers 0 to {job.spec.workers - 1}"
+        most = job.spec.most_workers
+        if worker is not None and worker >= most:
+            known = "only worker 0" if most == 1 else f"workers 0 to {most - 1}"
             raise Problem(f"job {name} has no worker {worker}", f"it has {known}", "", code=Code.NOT_FOUND)
-        printer = Printer(session.terminal, job.spec.workers, prefixed=not no_prefix)
+        printer = Printer(session.terminal, most, prefixed=not no_prefix)
         number = job.status.attempt if attempt is None else attempt
         found = [pod for pod in await jobs.pods(connection, job) if attempt_of(pod) == number]
         gone = job.status.finished and not found

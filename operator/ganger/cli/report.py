@@ -11,6 +11,7 @@ from ganger.cli.listing import step
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape
+from ganger.plan.elastic import size
 from ganger.plan.gang import worker_of
 from ganger.plan.report import report as last_word
 from ganger.plan.report import terminated
@@ -30,6 +31,7 @@ def page(seen: Seen) -> list[str]:
     lines += _section("Workers", _workers(seen))
     lines += _section("Checkpoint", _checkpoint(seen))
     lines += _section("Goodput", ledger.in_words(seen.job))
+    lines += _section("Elastic", _elastic(seen))
     lines += _section("Restarts", _restarts(seen))
     lines += _section("Conditions", _conditions(seen))
     lines += _section("Events", _events(seen))
@@ -132,6 +134,17 @@ def checkpoint_parts(job: TrainingJob, now: datetime) -> list[str]:
     if point.kept is not None:
         parts.append(f"{point.kept} kept")
     return parts
+
+
+def _elastic(seen: Seen) -> list[str]:
+    job, bounds = seen.job, seen.job.spec.elastic
+    if bounds is None:
+        return []
+    lines = [f"{size(job)} of {job.spec.workers} workers, {bounds.min_workers} to {bounds.max_workers} are allowed"]
+    last = job.status.resizes.last if job.status.resizes is not None else None
+    if last is not None:
+        lines.append(escape(f"last: {last.reason} {figures.age(last.time, seen.now)} ago: {last.message}"))
+    return lines
 
 
 def _restarts(seen: Seen) -> list[str]:

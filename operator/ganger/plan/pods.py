@@ -7,7 +7,15 @@ may shape is what `TrainingJobSpec` names; nothing else reaches the pod.
 from typing import Any
 
 from ganger.api.types import TrainingJob, encode
-from ganger.contract import ANNOTATION_CONTROL_CA, CODE_MOUNT, CONTAINER, GRACE_SECONDS, LABEL_WORKER, METRICS_PORT
+from ganger.contract import (
+    ANNOTATION_CONTROL_CA,
+    CODE_MOUNT,
+    CONTAINER,
+    GRACE_SECONDS,
+    LABEL_JOB_UID,
+    LABEL_WORKER,
+    METRICS_PORT,
+)
 from ganger.plan import elastic, names, volumes
 from ganger.plan import site as sites
 from ganger.plan.environment import as_entries, worker_environment
@@ -144,12 +152,14 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
 def probe(job: TrainingJob, attempt: int, number: int) -> dict[str, Any]:
     """Return the manifest of a pod that takes the place of one more worker, and does nothing there. Pure.
 
-    It asks for what a worker asks for, volumes too, so that it is placed where a worker would be.
+    It asks for what a worker asks for, volumes too, so that it is placed where a worker would be. Without the label of
+    the job's UID it is none of those whom the scale subresource, the Service and the CLI mean.
     """
     manifest = pod(job, attempt, 0)
     metadata, spec = manifest["metadata"], manifest["spec"]
     metadata["name"] = names.probe(job.metadata.name, attempt, number)
     metadata["labels"] = metadata["labels"] | {LABEL_WORKER: f"{names.PROBE_PREFIX}{number}"}
+    del metadata["labels"][LABEL_JOB_UID]
     del metadata["annotations"], spec["hostname"]
     spec.pop("subdomain", None)
     spec["terminationGracePeriodSeconds"] = 1

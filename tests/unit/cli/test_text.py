@@ -6,10 +6,11 @@ import pytest
 
 from builders import at, job, with_status
 from ganger.api.observed import Condition
-from ganger.api.status import Failure, Progress, Restarts, TrainingJobStatus
+from ganger.api.status import Failure, Progress, Resize, Resizes, Restarts, TrainingJobStatus
 from ganger.cli import figures
 from ganger.cli.hint import hint
 from ganger.cli.main import behind_command
+from ganger.cli.report import page
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape, log_line
@@ -96,6 +97,21 @@ def test_a_failure_is_explained_by_its_reason_or_code(failure, cause):
 
     assert found is not None
     assert cause == found.cause
+
+
+def test_status_tells_the_size_of_an_elastic_gang_and_why_it_has_it():
+    last = Resize(
+        attempt=1, from_workers=4, to_workers=3, reason="Shrunk", message="1 of 4 found no place", time=at(60)
+    )
+    a_job = with_status(
+        job(workers=4, elastic={"minWorkers": 2, "maxWorkers": 8}),
+        TrainingJobStatus(attempt=1, gang_size=3, workers="3/4", resizes=Resizes(total=1, last=last)),
+    )
+    lines = page(Seen(job=a_job, now=at(120)))
+
+    assert "Elastic     3 of 4 workers, 2 to 8 are allowed" in lines
+    assert "            last: Shrunk 60s ago: 1 of 4 found no place" in lines
+    assert not [line for line in page(Seen(job=job(), now=at(120))) if "Elastic" in line]
 
 
 def test_silence_is_only_an_absent_operator_after_a_while():

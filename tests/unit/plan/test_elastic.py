@@ -147,6 +147,7 @@ def test_a_probe_asks_for_what_a_worker_asks_for_and_does_nothing():
     assert worker["spec"]["nodeSelector"] == found["spec"]["nodeSelector"]
     assert "subdomain" not in found["spec"]
     assert "env" not in container
+    assert {"ganger.dev/job-uid"} == worker["metadata"]["labels"].keys() - found["metadata"]["labels"].keys()
 
 
 def test_the_gang_grows_as_soon_as_every_probe_has_its_place():
