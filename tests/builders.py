@@ -101,7 +101,7 @@ def pod(
                 "phase": phase,
                 "podIP": "10.0.0.1" if phase != "Pending" else "",
                 "conditions": conditions or [],
-                "containerStatuses": [{"name": CONTAINER, "state": state}],
+                "containerStatuses": [{"name": CONTAINER, "image": "registry/trainer:v1", "state": state}],
             },
         },
         Pod,

@@ -15,12 +15,27 @@ from ganger.contract import ExitCode
 
 TRACEBACK_LINES_MAX: Final = 24
 
-# What gloo, NCCL and the TCP store say when the other end is gone. They raise plain RuntimeErrors, so the text decides.
+# What gloo, NCCL and the TCP store say when the others do not come, do not answer, or are gone. They raise plain
+# RuntimeErrors, so the text decides; the first class that matches is the one.
+_RENDEZVOUS_TIMEOUT: Final = re.compile(
+    r"waiting for clients|client socket has (timed out|failed)|wait timeout after", re.IGNORECASE
+)
+_COLLECTIVE_TIMEOUT: Final = re.compile(
+    r"collective operation timeout|timed out waiting \d+ ?ms for (recv|send)|milliseconds before timing out|"
+    r"failed to pass monitoredBarrier|Application timeout caused pair closure",
+    re.IGNORECASE,
+)
 _PEER_LOST: Final = re.compile(
     r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|socket (timeout|error)|tcpstore|"
     r"timed out (waiting|after)|process group|recvvalue|sendbytes|recvbytes",
     re.IGNORECASE,
 )
+VICTIMS: Final = frozenset({"PeerLost", "CollectiveTimeout", "RendezvousTimeout"})
+_SENTENCES: Final = {
+    "PeerLost": "another rank went away while this one was talking to it",
+    "CollectiveTimeout": "a collective operation was not answered in time by every rank",
+    "RendezvousTimeout": "not every rank came to the meeting point in time",
+}
 _PEER_LOST_TYPES: Final = frozenset({"DistBackendError", "DistNetworkError", "DistStoreError"})
 
 
@@ -86,11 +101,11 @@ def classify(error: BaseException) -> Failure:
         return Failure(outcome=error.outcome, reason=error.reason, message=str(error), exit_code=error.exit_code)
     text = f"{type(error).__name__}: {error}".strip()
     if is_peer_lost(error):
-        first = text.splitlines()[0]
+        reason = victim(text) or "PeerLost"
         return Failure(
             outcome="Failed",
-            reason="PeerLost",
-            message=f"another rank went away while this one was talking to it ({first[:300]})",
+            reason=reason,
+            message=f"{_SENTENCES[reason]} ({text.splitlines()[0][:300]})",
             exit_code=ExitCode.RETRYABLE,
         )
     reason = "GpuOutOfMemory" if type(error).__name__ == "OutOfMemoryError" else "Exception"
@@ -104,10 +119,20 @@ def classify(error: BaseException) -> Failure:
 
 
 def is_peer_lost(error: BaseException) -> bool:
-    """True if `error` is what a collective raises when a peer has died or hung up."""
+    """True if `error` is what a collective raises when a peer has died, hung up or not answered."""
     if type(error).__name__ in _PEER_LOST_TYPES:
         return True
-    return isinstance(error, RuntimeError | ConnectionError) and _PEER_LOST.search(str(error)) is not None
+    return isinstance(error, RuntimeError | ConnectionError) and bool(victim(str(error)))
+
+
+def victim(text: str) -> str:
+    """Return the class of a rank that waited for others in vain, by what was raised; "" where it says no such thing."""
+    kinds = (
+        ("RendezvousTimeout", _RENDEZVOUS_TIMEOUT),
+        ("CollectiveTimeout", _COLLECTIVE_TIMEOUT),
+        ("PeerLost", _PEER_LOST),
+    )
+    return next((name for name, said in kinds if said.search(text)), "")
 
 
 def traceback_tail(error: BaseException) -> str:

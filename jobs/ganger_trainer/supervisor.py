@@ -16,13 +16,13 @@ from types import FrameType
 from typing import NoReturn
 
 from ganger.contract import ENV_TERMINATION_LOG, ExitCode
-from ganger_trainer import environment, lastword, metrics, nvml
+from ganger_trainer import clues, environment, lastword, metrics, nvml
 from ganger_trainer.board import Board
 from ganger_trainer.channel import Channel
 from ganger_trainer.dispatch import Dispatch
 from ganger_trainer.endpoint import Endpoint
 from ganger_trainer.environment import Worker
-from ganger_trainer.failures import UserError, classify
+from ganger_trainer.failures import VICTIMS, UserError, classify
 from ganger_trainer.lastlines import LastLines
 from ganger_trainer.orphans import Orphans
 from ganger_trainer.reports import Exit, Listener, Listening, Report, Started
@@ -149,7 +149,7 @@ class Supervisor:
     def _agent_verdict(self, error: BaseException) -> Verdict:
         failure = classify(error)
         reason, message, trace = failure.reason, failure.message, failure.traceback
-        if reason == "PeerLost" and not self._board.pids():
+        if reason in VICTIMS and not self._board.pids():
             where = f"{self._spec.rendezvous_host}:{self._spec.rendezvous_port}"
             reason = "RendezvousTimeout"
             message = f"the {self._spec.workers} workers did not all meet at {where}: {failure.message}"
@@ -167,6 +167,7 @@ class Supervisor:
         if self._last_lines is not None:
             self._last_lines.settle()
         said = self._last_lines.lines() if self._last_lines is not None else []
+        verdict = clues.follow(verdict, said)
         lastword.write(self._spec.termination_log, lastword.compose(verdict, self._board, said))
         words = f": {verdict.message}" if verdict.message else ""
         print(f"worker {self._spec.worker}: {verdict.reason}{words}", flush=True)

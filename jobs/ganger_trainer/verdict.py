@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from ganger.contract import USER_ERRORS, ExitCode
+from ganger_trainer.failures import VICTIMS
 from ganger_trainer.reports import Ended, Exit, signal_name
 
 
@@ -47,7 +48,7 @@ def judge(
         if any(last.outcome == "Preempted" for last in ended) or (stop_requested and unsure):
             return Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted")
         return Verdict(exit_code=ExitCode.DONE, outcome="Done", reason="Done")
-    if stop_requested and all(verdict.reason in ("ProcessKilled", "PeerLost") for verdict in failures):
+    if stop_requested and all(verdict.reason in VICTIMS | {"ProcessKilled"} for verdict in failures):
         codes = {verdict.rank_exit_code for verdict in failures}
         if codes <= {128 + signal.SIGTERM, ExitCode.RETRYABLE, None}:
             return Verdict(
@@ -56,8 +57,10 @@ def judge(
                 reason="Preempted",
                 message="ended by SIGTERM, which it does not handle: steps since its last checkpoint are lost",
             )
-    culprits = [verdict for verdict in failures if verdict.reason != "PeerLost"]
-    return (culprits or failures)[0]
+    culprits = [verdict for verdict in failures if verdict.reason not in VICTIMS]
+    # Whoever waited in vain tears its connections down, and those that it hangs up on are victims of that.
+    waited = [verdict for verdict in failures if verdict.reason != "PeerLost"]
+    return (culprits or waited or failures)[0]
 
 
 def _failures(ended: Sequence[Ended], exits: Sequence[Exit], agent: Mapping[int, tuple[int, int]]) -> list[Verdict]:

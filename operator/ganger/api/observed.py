@@ -85,6 +85,7 @@ class ContainerStatus(Struct, frozen=True, rename="camel"):
     """State of one container."""
 
     name: str = ""
+    image: str = ""
     state: ContainerState = ContainerState()
     restart_count: int = 0
 

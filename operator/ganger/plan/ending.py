@@ -13,6 +13,7 @@ from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created, is_over
 from ganger.plan.remedy import advised
 from ganger.plan.seen import Decision, Deletion, Event
+from ganger.plan.waiting import IMAGE_PULL, waiting
 
 
 def remaining(since: datetime | None, seconds: int | None, now: datetime) -> float | None:
@@ -50,8 +51,11 @@ def overdue(job: TrainingJob, gang: Gang, now: datetime) -> tuple[str, str] | No
         return "DeadlineExceeded", f"not complete {job.spec.active_deadline_seconds} s after the start"
     start = start_remaining(job, now)
     if start is not None and start <= 0:
-        why = f": {job.status.message}" if job.status.message else ""
-        return "StartDeadlineExceeded", f"not all workers run after {job.spec.start_deadline_seconds} s{why}"
+        obstacle = waiting(gang)
+        reason = "ImagePull" if obstacle.reason in IMAGE_PULL else "StartDeadlineExceeded"
+        why = obstacle.message if reason == "ImagePull" else job.status.message
+        text = f"not all workers run after {job.spec.start_deadline_seconds} s"
+        return reason, f"{text}: {why}" if why else text
     return None
 
 

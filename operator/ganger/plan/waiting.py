@@ -19,6 +19,10 @@ _TROUBLE = frozenset(
 )
 
 
+# Those of them that say the image is not there; the kubelet takes turns between the first two.
+IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})
+
+
 class Waiting(Struct, frozen=True, kw_only=True):
     """What the gang waits for. `hopeless`: no waiting will help."""
 
@@ -31,9 +35,12 @@ def _trouble(pod: Pod) -> Waiting | None:
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = status.state.waiting
         if waiting is not None and waiting.reason in _TROUBLE:
+            text = waiting.message or waiting.reason
+            if waiting.reason in IMAGE_PULL and status.image not in text:
+                text = f"image {status.image}: {text}"
             return Waiting(
                 reason=waiting.reason,
-                message=f"{pod.metadata.name}: {waiting.message or waiting.reason}",
+                message=f"{pod.metadata.name}: {text}",
                 hopeless=waiting.reason == "InvalidImageName",
             )
     return None

@@ -272,7 +272,10 @@ def test_start_deadline_fails_a_gang_that_does_not_come_up_and_says_what_it_wait
     failed = decide(with_status(a_job, first.status), seen, at(40)).status
 
     assert "ImagePullBackOff" == first.status.condition("PodsReady").reason
-    assert "StartDeadlineExceeded" == failed.condition("Failed").reason
+    assert "digits-0-0: image registry/trainer:v1: no such image" == first.status.condition("PodsReady").message
+    assert "ImagePull" == failed.condition("Failed").reason
+    assert "registry/trainer:v1" in failed.condition("Failed").message
+    assert (0, None) == (failed.attempt, failed.restarts)
     assert "no such image" in failed.message
 
 

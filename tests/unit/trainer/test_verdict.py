@@ -68,6 +68,19 @@ def test_the_first_rank_that_failed_of_itself_is_the_culprit():
     assert (65, 1, "NonFiniteLoss", "nan") == (told.exit_code, told.rank, told.reason, told.message)
 
 
+@pytest.mark.parametrize("victim", ["PeerLost", "CollectiveTimeout", "RendezvousTimeout"])
+def test_a_victim_is_not_the_culprit_though_it_fell_first(victim):
+    told = verdict([ended(0, "Failed", 1, victim, time=1.0), ended(1, "Failed", 1, "Exception", time=2.0)])
+
+    assert ("Exception", 1) == (told.reason, told.rank)
+
+
+def test_a_rank_that_waited_in_vain_comes_before_those_it_hung_up_on():
+    told = verdict([ended(0, "Failed", 1, "PeerLost"), ended(1, "Failed", 1, "CollectiveTimeout", time=2.0)])
+
+    assert ("CollectiveTimeout", 1) == (told.reason, told.rank)
+
+
 def test_a_pod_of_victims_says_peer_lost_and_is_retried():
     told = verdict([ended(0, "Failed", 1, "PeerLost"), ended(1, "Failed", 1, "PeerLost", time=0.5)])
 
@@ -114,6 +127,18 @@ def test_an_exit_that_only_the_agent_saw_counts():
         (RuntimeError("[gloo/transport] Connection closed by peer"), ExitCode.RETRYABLE, "Failed", "PeerLost"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ExitCode.RETRYABLE, "Failed", "Exception"),
         (ConnectionResetError("Connection reset by peer"), ExitCode.RETRYABLE, "Failed", "PeerLost"),
+        (
+            RuntimeError("[gloo/unbound_buffer.cc:78] Timed out waiting 2000ms for recv operation to complete"),
+            ExitCode.RETRYABLE,
+            "Failed",
+            "CollectiveTimeout",
+        ),
+        (
+            type("DistStoreError", (RuntimeError,), {})("Timed out after 3 seconds waiting for clients. 1/2 joined."),
+            ExitCode.RETRYABLE,
+            "Failed",
+            "RendezvousTimeout",
+        ),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 1, "Failed", "GpuOutOfMemory"),
     ],
 )
