@@ -155,7 +155,7 @@ def _waited_seconds(job: TrainingJob, old: TrainingJobStatus, new: TrainingJobSt
 
 
 def _figures(job: TrainingJob, members: Gang, live: Live | None) -> JobFigures:
-    gpus = device_count(job.spec) * members.num_workers
+    gpus = device_count(job.spec) * job.spec.workers
     rows = (
         WorkerRow(pod=pod.metadata.name, worker=worker, node=pod.spec.node_name)
         for worker, pod in members.present.items()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,13 +31,16 @@ class World:
     service: Service | None = None
     claim: Claim | None = None
     resized_at: list[tuple[float, str]] = field(default_factory=list)
+    writes: int = 0  # those that cannot wait for company
 
     def step(self) -> bool:
         """One pass and its execution; True when something was done."""
         decision = decide(
             self.job, Seen(pods=tuple(self.pods.values()), service=self.service, claim=self.claim), at(self.now)
         )
+        self.writes += len(decision.shared) + len(decision.pods) + len(decision.deletions)
         if decision.status is not None:
+            self.writes += decision.status_delay_seconds == 0
             self._check(self.job.status, decision.status)
             moved = decision.status.attempt != self.job.status.attempt
             assert not moved or not (decision.pods or decision.deletions), "write ahead, then act"
@@ -100,6 +104,8 @@ class World:
         resized = (new.resizes.total if new.resizes else 0) - (old.resizes.total if old.resizes else 0)
         restarted = (new.restarts.total if new.restarts else 0) - (old.restarts.total if old.restarts else 0)
         assert new.attempt - old.attempt == resized + restarted, "an attempt opens with a restart or with a resize"
+        parts = msgspec.structs.asdict(new.goodput.seconds)
+        assert abs(sum(parts.values()) - (new.goodput.accounted_time - at(0)).total_seconds()) < 0.01
         if resized:
             assert (new.restarts.counted if new.restarts else 0) == (old.restarts.counted if old.restarts else 0)
             self.resized_at.append((self.now, new.resizes.last.reason))
@@ -220,6 +226,17 @@ def test_an_elastic_gang_settles_at_the_size_it_may_have_after_any_history(actio
     assert "Running" == small.job.status.phase
     assert min(small.places, small.job.spec.workers) == small.job.status.gang_size == len(running)
     assert small.job.spec.workers - small.job.status.gang_size == sum(probe_of(p) >= 0 for p in small.pods.values())
+
+
+@pytest.mark.parametrize("workers", [2, 4, 6])
+def test_an_elastic_job_costs_one_write_more_than_another_until_it_runs_and_none_afterwards(workers):
+    small = world(workers, workers)
+    small.settle()
+    assert ("Running", workers + 4) == (small.job.status.phase, small.writes)
+    small.now += 1000
+    small.settle()
+
+    assert workers + 4 == small.writes
 
 
 @settings(max_examples=60, deadline=None)
