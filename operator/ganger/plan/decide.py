@@ -18,7 +18,7 @@ from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import elastic, ending, lifecycle, pods, progress, service, volumes
 from ganger.plan.failure import judge
-from ganger.plan.gang import Gang, attempt_of, gang, is_over
+from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
 from ganger.plan.remedy import DISRUPTIONS, advised
 from ganger.plan.seen import Decision, Deletion, Event, Seen
@@ -244,7 +244,8 @@ def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     last = job.status.restarts.last if job.status.restarts is not None else None
     disrupted = last is None or last.reason in DISRUPTIONS or last.exit_code is None
     grace = None if elastic.opened(job.status) else GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
-    doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < job.status.attempt - 1)
+    kept = job.status.attempt - 1
+    doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < kept or probe_of(pod) >= 0)
     return _deletions(doomed, grace)
 
 
