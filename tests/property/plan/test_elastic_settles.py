@@ -202,7 +202,7 @@ def world(workers, places, max_restarts=3):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(ACTIONS, max_size=30), st.integers(FEWEST, MOST), st.integers(0, MOST))
+@given(st.lists(ACTIONS, min_size=12, max_size=40), st.integers(FEWEST, MOST), st.integers(0, MOST))
 def test_an_elastic_gang_settles_at_the_size_it_may_have_after_any_history(actions, workers, places):
     small = world(workers, places)
     for action, *arguments in actions:
