@@ -52,7 +52,10 @@ def wanted(job: TrainingJob) -> int | None:
 
 
 def size_after_failure(job: TrainingJob, gang: Gang) -> int | None:
-    """Return the size of the attempt after a failure: as before, with whoever has found a place meanwhile."""
+    """Return the size of the next attempt after a failure: as before, with whoever has found a place meanwhile.
+
+    Of another attempt alone: what starts anew in the same pods has the size that they were told.
+    """
     if job.spec.elastic is None:
         return None
     return min(job.spec.workers, gang.num_workers + len(_placed(_probes(job, gang))))
@@ -115,8 +118,9 @@ def probes_to_remove(job: TrainingJob, gang: Gang) -> tuple[Pod, ...]:
 
 
 def _may_grow(job: TrainingJob, gang: Gang) -> bool:
-    ready = job.status.is_true(PODS_READY) and not gang.num_succeeded
-    return job.spec.elastic is not None and ready and gang.num_workers < job.spec.workers
+    if job.spec.elastic is None or gang.num_workers >= job.spec.workers or gang.num_succeeded:
+        return False
+    return job.status.is_true(PODS_READY)
 
 
 def _left(job: TrainingJob, gang: Gang, now: datetime) -> float | None:
