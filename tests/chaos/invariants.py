@@ -1,0 +1,193 @@
+"""What must hold at every watch event, whatever failed: checked over the whole history of jobs and pods.
+
+Numbers are those of ARCHITECTURE.md. `Checker.see` takes the events in the order of their resourceVersions, which all
+resource types of one API server share; `in_order` sorts what several watches brought.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = dict[str, Any]
+Event = tuple[str, Object]  # ADDED, MODIFIED or DELETED, and the object
+JOB, POD = "TrainingJob", "Pod"
+OVER = ("Succeeded", "Failed")
+FINAL = ("Complete", "Failed")
+MESSAGE_CHARS_MAX = 1024
+# Reasons of a DisruptionTarget, and of a pod, whose node is gone: its rank is fenced and may be replaced at once.
+NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """The events of several watches in the order in which the API server wrote them."""
+    return sorted(events, key=lambda event: int(event[1]["metadata"]["resourceVersion"]))
+
+
+def violations(events: Iterable[Event]) -> list[str]:
+    """Every breach of an invariant in a history, in words; [] for a history that keeps them."""
+    checker = Checker()
+    for event in in_order(events):
+        checker.see(*event)
+    return checker.found
+
+
+def is_over(pod: Object) -> bool:
+    """Whether the containers of a pod have ended for good."""
+    return pod.get("status", {}).get("phase") in OVER
+
+
+def is_on_lost_node(pod: Object) -> bool:
+    """Whether the pod is only the shadow of one: its node is gone, or does not answer while the pod should end."""
+    status = pod.get("status", {})
+    conditions = status.get("conditions") or []
+    targets = {one.get("reason") for one in conditions if one["type"] == "DisruptionTarget" and one["status"] == "True"}
+    silent = any(one["type"] == "Ready" and one.get("reason") == "NodeLost" for one in conditions)
+    terminating = "deletionTimestamp" in pod["metadata"]
+    return bool(targets & NODE_GONE) or status.get("reason") == "NodeLost" or (silent and terminating)
+
+
+def condition(job: Object, type_: str) -> Object:
+    """A condition of a job, {} where there is none."""
+    return next((one for one in job.get("status", {}).get("conditions", []) if one["type"] == type_), {})
+
+
+def is_final(job: Object) -> bool:
+    """Whether a job has ended."""
+    return any(condition(job, type_).get("status") == "True" for type_ in FINAL)
+
+
+@dataclass
+class Checker:
+    """The state of the world so far, and the breaches found in it."""
+
+    jobs: dict[str, Object] = field(default_factory=dict)  # by UID, deleted ones too
+    pods: dict[str, Object] = field(default_factory=dict)  # by UID, only those that exist
+    gone: set[str] = field(default_factory=set)  # UIDs of deleted jobs
+    found: list[str] = field(default_factory=list)
+    events: int = 0
+    foreign: set[str] = field(default_factory=set)  # names of pods with our labels that a test made itself
+
+    def see(self, kind: str, obj: Object) -> None:
+        """Take one event and check it."""
+        self.events += 1
+        if obj["kind"] == JOB:
+            self._job(kind, obj)
+        elif obj["kind"] == POD and "ganger.dev/job-uid" in obj["metadata"].get("labels", {}):
+            self._pod(kind, obj)
+
+    def leftovers(self) -> list[str]:
+        """INV-5, to be asked once all is quiet: live pods of jobs that are gone or have ended."""
+        return [
+            f"INV-5 pod {pod['metadata']['name']} outlives its job"
+            for pod in self.pods.values()
+            if not is_over(pod)
+            and (self._owner(pod) in self.gone or is_final(self.jobs.get(self._owner(pod), {"status": {}})))
+        ]
+
+    # --- pods ---
+    def _pod(self, kind: str, pod: Object) -> None:
+        meta = pod["metadata"]
+        if kind == "DELETED":
+            self.pods.pop(meta["uid"], None)
+            return
+        is_new = meta["uid"] not in self.pods
+        self.pods[meta["uid"]] = pod
+        if meta["name"] in self.foreign:
+            return
+        self._unique(pod)
+        if is_new:
+            self._made_well(pod)
+
+    def _unique(self, pod: Object) -> None:
+        """INV-1: a rank lives at most once, all attempts together; only a lost node's shadow does not count."""
+        if is_over(pod) or is_on_lost_node(pod):
+            return
+        for other in self.pods.values():
+            twin = other["metadata"]["uid"] != pod["metadata"]["uid"] and _rank(other) == _rank(pod)
+            if twin and not is_over(other) and not is_on_lost_node(other):
+                self._breach(1, f"{pod['metadata']['name']} lives beside {other['metadata']['name']}")
+
+    def _made_well(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        labels, owner = meta["labels"], self._owner(pod)
+        job = self.jobs.get(owner)
+        if job is None or owner != labels["ganger.dev/job-uid"]:
+            self._breach(10, f"{meta['name']} is of no TrainingJob: owner {owner!r}, labels {labels}")
+            return
+        attempt, name = labels["ganger.dev/attempt"], job["metadata"]["name"]
+        env = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0].get("env", [])}
+        if int(attempt) > job.get("status", {}).get("attempt", 0):
+            self._breach(2, f"{meta['name']} was made before attempt {attempt} was written")
+        # A probe (elastic jobs) only takes a place: it has no number among the workers and no environment of one.
+        if labels["ganger.dev/worker"].isdigit() and env.get("GANGER_ATTEMPT") != attempt:
+            self._breach(2, f"{meta['name']}: environment {env.get('GANGER_ATTEMPT')}, label {attempt}")
+        if not meta["name"].startswith(f"{name}-{attempt}-"):
+            self._breach(2, f"{meta['name']} is named after another attempt than {attempt} of {name}")
+        if is_final(job):
+            self._breach(4, f"{meta['name']} was made after the end of {name}")
+
+    # --- jobs ---
+    def _job(self, kind: str, job: Object) -> None:
+        uid = job["metadata"]["uid"]
+        if kind == "DELETED":
+            self.gone.add(uid)
+        old, self.jobs[uid] = self.jobs.get(uid), job
+        self._conditions(job, old)
+        if old is not None:
+            self._counts(job, old)
+            self._ended_stays_ended(job, old)
+
+    def _counts(self, job: Object, old: Object) -> None:
+        before, after = _restarts(old), _restarts(job)
+        name, limit = job["metadata"]["name"], job["spec"].get("failurePolicy", {}).get("maxRestarts")
+        for what in ("total", "counted"):
+            if not 0 <= after[what] - before[what] <= 1:
+                self._breach(3, f"{name}: restarts.{what} went from {before[what]} to {after[what]} in one write")
+        if after["counted"] > after["total"]:
+            self._breach(3, f"{name}: {after['counted']} restarts counted of {after['total']}")
+        if limit is not None and before["counted"] < after["counted"] > limit:
+            self._breach(3, f"{name}: {after['counted']} restarts counted, {limit} allowed")
+        if after["total"] > before["total"] and _start(job) <= _start(old):
+            self._breach(3, f"{name}: a restart without a new attempt or round: {_start(old)} to {_start(job)}")
+        if _start(job) < _start(old):
+            self._breach(2, f"{name}: attempt and round went back from {_start(old)} to {_start(job)}")
+
+    def _ended_stays_ended(self, job: Object, old: Object) -> None:
+        """INV-4: what has ended stays as it ended; afterwards nothing of the status changes."""
+        if is_final(old) and job.get("status") != old.get("status"):
+            self._breach(4, f"{job['metadata']['name']}: the status changed after the end")
+
+    def _conditions(self, job: Object, old: Object | None) -> None:
+        name, types = job["metadata"]["name"], set()
+        for one in job.get("status", {}).get("conditions", []):
+            if one["type"] in types:
+                self._breach(6, f"{name}: two conditions {one['type']}")
+            types.add(one["type"])
+            if len(one.get("message", "")) > MESSAGE_CHARS_MAX:
+                self._breach(6, f"{name}: the message of {one['type']} is too long")
+            before = condition(old, one["type"]) if old is not None else {}
+            same = before.get("status") == one["status"]
+            if same and before.get("lastTransitionTime") != one.get("lastTransitionTime"):
+                self._breach(6, f"{name}: {one['type']} stayed {one['status']} but lastTransitionTime moved")
+
+    def _owner(self, pod: Object) -> str:
+        owners = pod["metadata"].get("ownerReferences", [])
+        return next((one["uid"] for one in owners if one.get("controller") and one["kind"] == JOB), "")
+
+    def _breach(self, number: int, text: str) -> None:
+        self.found.append(f"INV-{number} {text}")
+
+
+def _rank(pod: Object) -> tuple[str, str]:
+    labels = pod["metadata"]["labels"]
+    return labels["ganger.dev/job-uid"], labels.get("ganger.dev/worker", "")
+
+
+def _restarts(job: Object) -> dict[str, int]:
+    restarts = job.get("status", {}).get("restarts", {})
+    return {"total": restarts.get("total", 0), "counted": restarts.get("counted", 0)}
+
+
+def _start(job: Object) -> tuple[int, int]:
+    status = job.get("status", {})
+    return status.get("attempt", 0), status.get("round", 0)

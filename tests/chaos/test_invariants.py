@@ -1,0 +1,136 @@
+"""Each invariant is seen to be broken by the smallest history that breaks it."""
+
+import pytest
+
+from chaos.invariants import violations
+
+UID = "job-1"
+
+
+def job(version, *, attempt=0, counted=0, total=None, limit=3, conditions=(), **status):
+    return {
+        "kind": "TrainingJob",
+        "metadata": {"name": "digits", "uid": UID, "resourceVersion": str(version)},
+        "spec": {"failurePolicy": {"maxRestarts": limit}},
+        "status": {
+            "attempt": attempt,
+            "restarts": {"counted": counted, "total": counted if total is None else total},
+            "conditions": list(conditions),
+        }
+        | status,
+    }
+
+
+def pod(version, worker=0, *, attempt=0, phase="Running", uid="", owner=UID, env=None, conditions=(), **meta):
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": f"digits-{attempt}-{worker}",
+            "uid": uid or f"pod-{attempt}-{worker}",
+            "resourceVersion": str(version),
+            "labels": {
+                "ganger.dev/job-uid": UID,
+                "ganger.dev/attempt": str(attempt),
+                "ganger.dev/worker": str(worker),
+            },
+            "ownerReferences": [{"kind": "TrainingJob", "uid": owner, "controller": True}],
+        }
+        | meta,
+        "spec": {"containers": [{"env": [{"name": "GANGER_ATTEMPT", "value": str(attempt) if env is None else env}]}]},
+        "status": {"phase": phase, "conditions": list(conditions)},
+    }
+
+
+def said(type_, status="True", time="1", message=""):
+    return {"type": type_, "status": status, "lastTransitionTime": time, "message": message}
+
+
+LOST = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+GOOD = [
+    ("ADDED", job(1)),
+    ("ADDED", pod(2, 0)),
+    ("ADDED", pod(3, 1)),
+    ("MODIFIED", pod(4, 1, phase="Failed")),
+    ("MODIFIED", job(5, attempt=1, counted=1)),
+    ("DELETED", pod(6, 0)),
+    ("ADDED", pod(7, 0, attempt=1)),
+    ("ADDED", pod(8, 1, attempt=1)),
+    ("MODIFIED", job(9, attempt=1, counted=1, conditions=[said("Complete")])),
+    ("MODIFIED", pod(10, 0, attempt=1, phase="Succeeded")),
+]
+SHADOW = [
+    ("ADDED", job(1, attempt=1)),
+    ("ADDED", pod(2)),
+    ("MODIFIED", pod(3, conditions=[LOST], deletionTimestamp="1")),
+    ("ADDED", pod(4, attempt=1)),
+]
+BROKEN = {
+    "INV-1 digits-1-0 lives beside digits-0-0": [
+        ("ADDED", job(1, attempt=1)),
+        ("ADDED", pod(2)),
+        ("ADDED", pod(3, attempt=1)),
+    ],
+    "INV-2 digits-1-0 was made before attempt 1 was written": [("ADDED", job(1)), ("ADDED", pod(2, attempt=1))],
+    "INV-2 digits-0-0: environment 4, label 0": [("ADDED", job(1)), ("ADDED", pod(2, env="4"))],
+    "INV-2 digits: attempt and round went back from (2, 0) to (1, 0)": [
+        ("ADDED", job(1, attempt=2)),
+        ("MODIFIED", job(2, attempt=1)),
+    ],
+    "INV-3 digits: a restart without a new attempt or round: (0, 0) to (0, 0)": [
+        ("ADDED", job(1)),
+        ("MODIFIED", job(2, counted=1)),
+    ],
+    "INV-3 digits: 4 restarts counted, 3 allowed": [
+        ("ADDED", job(1, attempt=3, counted=3)),
+        ("MODIFIED", job(2, attempt=4, counted=4)),
+    ],
+    "INV-3 digits: 1 restarts counted of 0": [
+        ("ADDED", job(1, counted=1, total=0)),
+        ("MODIFIED", job(2, counted=1, total=0)),
+    ],
+    "INV-4 digits-0-0 was made after the end of digits": [
+        ("ADDED", job(1, conditions=[said("Failed")])),
+        ("ADDED", pod(2)),
+    ],
+    "INV-4 digits: the status changed after the end": [
+        ("ADDED", job(1, conditions=[said("Complete")])),
+        ("MODIFIED", job(2, conditions=[said("Complete")], phase="Running")),
+    ],
+    "INV-6 digits: two conditions Running": [("ADDED", job(1, conditions=[said("Running"), said("Running")]))],
+    "INV-6 digits: the message of Running is too long": [
+        ("ADDED", job(1, conditions=[said("Running", message="x" * 1025)]))
+    ],
+    "INV-6 digits: Running stayed True but lastTransitionTime moved": [
+        ("ADDED", job(1, conditions=[said("Running")])),
+        ("MODIFIED", job(2, conditions=[said("Running", time="2")])),
+    ],
+}
+
+
+@pytest.mark.parametrize("history", [GOOD, SHADOW], ids=["a restart", "a lost node"])
+def test_a_history_that_keeps_the_invariants_has_no_violation(history):
+    assert [] == violations(history)
+
+
+@pytest.mark.parametrize("breach", BROKEN)
+def test_the_smallest_breach_of_each_invariant_is_named(breach):
+    assert [breach] == violations(BROKEN[breach])
+
+
+def test_two_writes_of_a_count_in_one_are_named_for_both_counts():
+    history = [("ADDED", job(1)), ("MODIFIED", job(2, attempt=2, counted=2))]
+
+    assert [
+        "INV-3 digits: restarts.total went from 0 to 2 in one write",
+        "INV-3 digits: restarts.counted went from 0 to 2 in one write",
+    ] == violations(history)
+
+
+def test_a_pod_that_is_of_no_job_breaks_the_tenth():
+    stranger = pod(2, owner="other")
+
+    assert 1 == len(violations([("ADDED", job(1)), ("ADDED", stranger)]))
+
+
+def test_events_of_two_watches_are_put_in_the_servers_order_first():
+    assert [] == violations([("ADDED", pod(2)), ("ADDED", job(1))])
