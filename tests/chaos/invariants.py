@@ -111,15 +111,17 @@ class Checker:
         meta = pod["metadata"]
         labels, owner = meta["labels"], self._owner(pod)
         job = self.jobs.get(owner)
-        if job is None or owner != labels["ganger.dev/job-uid"]:
+        # A probe (elastic jobs) only takes a place: it has no number among the workers, no environment of one, and no
+        # label by which the Service and the scale subresource find them.
+        is_probe = not labels["ganger.dev/worker"].isdigit()
+        if job is None or (not is_probe and owner != labels["ganger.dev/job-uid"]):
             self._breach(10, f"{meta['name']} is of no TrainingJob: owner {owner!r}, labels {labels}")
             return
         attempt, name = labels["ganger.dev/attempt"], job["metadata"]["name"]
         env = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0].get("env", [])}
         if int(attempt) > job.get("status", {}).get("attempt", 0):
             self._breach(2, f"{meta['name']} was made before attempt {attempt} was written")
-        # A probe (elastic jobs) only takes a place: it has no number among the workers and no environment of one.
-        if labels["ganger.dev/worker"].isdigit() and env.get("GANGER_ATTEMPT") != attempt:
+        if not is_probe and env.get("GANGER_ATTEMPT") != attempt:
             self._breach(2, f"{meta['name']}: environment {env.get('GANGER_ATTEMPT')}, label {attempt}")
         if not meta["name"].startswith(f"{name}-{attempt}-"):
             self._breach(2, f"{meta['name']} is named after another attempt than {attempt} of {name}")
@@ -179,8 +181,8 @@ class Checker:
 
 
 def _rank(pod: Object) -> tuple[str, str]:
-    labels = pod["metadata"]["labels"]
-    return labels["ganger.dev/job-uid"], labels.get("ganger.dev/worker", "")
+    labels, owners = pod["metadata"]["labels"], pod["metadata"].get("ownerReferences", [])
+    return next((one["uid"] for one in owners if one.get("controller")), ""), labels.get("ganger.dev/worker", "")
 
 
 def _restarts(job: Object) -> dict[str, int]:
