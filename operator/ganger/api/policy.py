@@ -122,12 +122,21 @@ class FailureRule(Part, frozen=True, kw_only=True):
 
 
 class Hang(Part, frozen=True, kw_only=True):
-    """When silence is a hang."""
+    """When a gang whose workers report, but whose ranks do not move, is taken for hung."""
 
     timeout_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=SECONDS_MAX)] | Literal["auto"],
-        Meta(description="Seconds without progress, or auto.", examples=[600]),
+        Meta(
+            description="Seconds of a step without progress of any rank. auto: five times the longest step so far, two "
+            "minutes at least; of a script none. A first step, an evaluation and a checkpoint may take half an hour or "
+            "five times their longest so far, if that is more.",
+            examples=[600],
+        ),
     ] = "auto"
+    action: Annotated[
+        Literal["Restart", "Report"],
+        Meta(description="Restart counts it as a failure of class Hang; Report tells of it and shows the stacks."),
+    ] = "Restart"
 
 
 class FailurePolicy(Part, frozen=True, kw_only=True):
@@ -138,7 +147,7 @@ class FailurePolicy(Part, frozen=True, kw_only=True):
     rules: Annotated[
         tuple[FailureRule, ...], Meta(description="Rules by exit code and reason, in order.", max_length=32)
     ] = ()
-    hang: Annotated[Hang, Meta(description="Hang detection.")] | None = None
+    hang: Annotated[Hang, Meta(description="Hang detection.")] = Hang()
     non_finite: Annotated[
         Literal["Fail", "Rollback"],
         Meta(description="What a NaN or infinite loss does: fail, or roll back and skip the data."),

@@ -11,6 +11,7 @@ from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resourc
 from ganger.plan import elastic, names
 from ganger.plan.live import Heard, Live
 from ganger.plan.seen import Refusal, Seen
+from ganger.plan.track import Track
 from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector
@@ -76,6 +77,7 @@ class Caches:
         refusal: Refusal | None = None,
         live: Live | None = None,
         heard: tuple[Heard, ...] = (),
+        track: Track | None = None,
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -95,6 +97,7 @@ class Caches:
             refusal=refusal,
             live=live,
             heard=heard,
+            track=track or Track(),
         )
 
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:

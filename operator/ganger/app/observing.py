@@ -20,6 +20,7 @@ from ganger.plan import elastic, ledger, lifecycle
 from ganger.plan.environment import device_count
 from ganger.plan.gang import Gang, gang
 from ganger.plan.live import Live
+from ganger.plan.track import Track
 from ganger.runtime.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ class Observing:
         goodput = ledger.account(job, members, live, self._clock.now())
         self._count_seconds(job, goodput)
         shown = msgspec.structs.replace(job, status=msgspec.structs.replace(job.status, goodput=goodput))
-        self.series.update(shown, _figures(job, members, live))
+        track = self._reports.track(job.key, job.metadata.uid, job.status.attempt)
+        self.series.update(shown, _figures(job, members, live, track))
 
     def _count(self, job: TrainingJob, old: TrainingJobStatus, new: TrainingJobStatus) -> None:
         namespace = job.metadata.namespace
@@ -154,7 +156,7 @@ def _waited_seconds(job: TrainingJob, old: TrainingJobStatus, new: TrainingJobSt
     return max(0.0, (now.last_transition_time - since).total_seconds())
 
 
-def _figures(job: TrainingJob, members: Gang, live: Live | None) -> JobFigures:
+def _figures(job: TrainingJob, members: Gang, live: Live | None, track: Track) -> JobFigures:
     gpus = device_count(job.spec) * job.spec.workers
     rows = (
         WorkerRow(pod=pod.metadata.name, worker=worker, node=pod.spec.node_name)
@@ -166,4 +168,5 @@ def _figures(job: TrainingJob, members: Gang, live: Live | None) -> JobFigures:
         step_seconds=live.eta.step_seconds if live is not None and live.eta is not None else None,
         checkpoint_failures=live.report.checkpoint_failures if live is not None else None,
         workers=tuple(rows) if gpus else (),
+        stragglers=tuple((each.rank, each.score) for each in track.slow),
     )

@@ -70,6 +70,7 @@ class Reconciler:
             refusal=memory.refusal(now),
             live=self._reports.live(key, job.metadata.uid, job.status.attempt),
             heard=self._reports.heard(key, job.metadata.uid, job.status.attempt),
+            track=self._reports.track(key, job.metadata.uid, job.status.attempt),
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         await self._executor.execute(job, decision, memory)

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from ganger.plan.eta import Pace, estimate, observe
 from ganger.plan.live import Heard, Live, LiveReport
+from ganger.plan.track import Track
+from ganger.plan.track import observe as compare
 
 Key = tuple[str, str]  # namespace and name of a job
 
@@ -36,6 +38,7 @@ class _Job(Struct, kw_only=True):
     attempt: int
     workers: dict[int, Worker] = {}
     pace: Pace = Pace()
+    track: Track = Track()
     step: int = -1
     step_at: datetime | None = None
 
@@ -57,6 +60,10 @@ class Reports:
         job, worker = self._at(key, uid, pod_uid, report, at)
         worker.own, worker.heard = report, heard
         self._follow(job, worker)
+        if report.ranks:
+            known = [each.own for _, each in sorted(job.workers.items()) if each.own is not None]
+            ranks = {beat.rank: (each.worker, beat) for each in known for beat in each.ranks}
+            job.track = compare(job.track, ranks, at)
 
     def take_foreign(self, key: Key, uid: str, pod_uid: str, report: LiveReport, at: datetime) -> None:
         """Take in what a library inside the worker said; it adds to the supervisor's word and never replaces it."""
@@ -86,6 +93,11 @@ class Reports:
             for _, worker in sorted(job.workers.items())
         )
 
+    def track(self, key: Key, uid: str, attempt: int) -> Track:
+        """Return how the ranks of that attempt keep up with each other; an empty track where nothing is known."""
+        job = self._jobs.get(key)
+        return job.track if job is not None and (job.uid, job.attempt) == (uid, attempt) else Track()
+
     def forget(self, key: Key) -> None:
         """Forget a job that is gone or has ended."""
         job = self._jobs.pop(key, None)
@@ -107,7 +119,7 @@ class Reports:
         elif job.attempt != report.attempt:
             # The pace outlives the attempt: restarts are part of how long a job takes.
             self.num_workers -= len(job.workers)
-            job.workers, job.attempt = {}, report.attempt
+            job.workers, job.attempt, job.track = {}, report.attempt, Track()
         worker = job.workers.get(report.worker)
         if worker is None or worker.pod_uid != pod_uid:
             self.num_workers += worker is None

@@ -80,6 +80,11 @@ JOBS = (
     ),
     _job("job_last_step_timestamp_seconds", "When the newest step was first reported."),
     _job("job_step_seconds", "Recent wall time of a step."),
+    _job(
+        "job_straggler_ratio",
+        "Usual time of a step's own work over that of this rank, for each rank that holds the others up.",
+        "rank",
+    ),
     _job("job_checkpoint_step", "Step of the newest committed checkpoint."),
     _job("job_checkpoint_bytes", "Size of the newest committed checkpoint."),
     _job("job_checkpoint_timestamp_seconds", "When the newest checkpoint was committed."),

@@ -33,7 +33,8 @@ class JobFigures(Struct, frozen=True, kw_only=True):
     """What of a job is not in its status. None for what is not known; what is not known has no series.
 
     gpus: over all workers. last_step_time: when the newest step was first reported. step_seconds: recent wall time of a
-    step. checkpoint_failures: of the present attempt. workers: shown for a job with GPUs alone.
+    step. checkpoint_failures: of the present attempt. workers: shown for a job with GPUs alone. stragglers: rank and
+    score of each.
     """
 
     gpus: int = 0
@@ -41,6 +42,7 @@ class JobFigures(Struct, frozen=True, kw_only=True):
     step_seconds: float | None = None
     checkpoint_failures: int | None = None
     workers: tuple[WorkerRow, ...] = ()
+    stragglers: tuple[tuple[int, float], ...] = ()
 
 
 class JobSeries:
@@ -101,6 +103,8 @@ def _samples(job: TrainingJob, figures: JobFigures) -> Iterator[Sample]:
     yield from _progress(job)
     yield from _one("ganger_job_last_step_timestamp_seconds", _seconds(figures.last_step_time))
     yield from _one("ganger_job_step_seconds", figures.step_seconds)
+    for rank, score in figures.stragglers:
+        yield "ganger_job_straggler_ratio", (str(rank),), score
     yield from _checkpoint(job, figures)
     yield from _restarts(job)
     if (goodput := status.goodput) is not None:

@@ -13,11 +13,11 @@ from datetime import datetime
 import msgspec
 
 from ganger.api.observed import Pod
-from ganger.api.status import TrainingJobStatus
+from ganger.api.status import Failure, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import elastic, ending, lifecycle, pods, progress, service, volumes
-from ganger.plan.failure import judge
+from ganger.plan import elastic, ending, hang, lifecycle, pods, progress, service, straggler, volumes
+from ganger.plan.failure import judge, weigh
 from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
 from ganger.plan.remedy import DISRUPTIONS, advised
@@ -72,6 +72,9 @@ def _decide(
     was_complete = job.status.is_true(lifecycle.PODS_READY)
     if members.failed or (was_complete and (members.leaving or members.missing)):
         return _failed(job, seen, members, now)
+    hung = hang.failure(job, members, seen.heard, now)
+    if hung is not None:
+        return _failed(job, seen, members, now, hung)
     move = elastic.due(job, members, now)
     if move is not None:
         event = Event(reason="Resized", message=move.message)
@@ -105,15 +108,20 @@ def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
 
-def _failed(job: TrainingJob, seen: Seen, members: Gang, now: datetime) -> Decision:
+def _failed(job: TrainingJob, seen: Seen, members: Gang, now: datetime, hung: Failure | None = None) -> Decision:
     far = headway(job, members, seen.live)
-    verdict = judge(job, members, progressed=far.progressed, step=far.step, now=now)
+    if hung is not None:
+        verdict = weigh(job, hung, progressed=far.progressed, step=far.step)
+    else:
+        verdict = judge(job, members, progressed=far.progressed, step=far.step, now=now)
     cause = verdict.cause
     if verdict.action == "wait":
         return Decision(requeue_after_seconds=VICTIM_RETRY_SECONDS)
     where = f"pod {cause.pod}" if cause.pod else "a worker"
     code = "" if cause.exit_code is None else f" (exit code {cause.exit_code})"
     sentence = f"{where} ended with {cause.reason}{code}" + (f": {cause.message}" if cause.message else "")
+    if hung is not None:
+        sentence = f"{cause.reason}: {cause.message}"
     if cause.last_lines and not cause.message:
         sentence += ": " + " / ".join(cause.last_lines[-SAMPLE_LINES:])
     if verdict.action == "fail":
@@ -195,13 +203,14 @@ def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
 
 
 def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
-    status = lifecycle.running(job, members, now)
+    status, of_hang = hang.noted(job, members, seen.heard, lifecycle.running(job, members, now), now)
+    status, of_straggler = straggler.noted(job, members, seen.track, status, now)
     told = progress.told(status, seen.live, now)
     if status != job.status:  # what the workers say comes along
-        events: tuple[Event, ...] = ()
+        events: tuple[Event, ...] = (*of_hang, *of_straggler)
         if not job.status.is_true(lifecycle.RUNNING):
             message = f"all {members.num_workers} workers run (attempt {job.status.attempt})"
-            events = (Event(reason="Running", message=message),)
+            events = (Event(reason="Running", message=message), *events)
         return Decision(status=told, deletions=stale, events=events)
     wait = progress.due_seconds(job.status, told, now)
     due = wait is not None and wait <= 0
@@ -242,7 +251,7 @@ def _news(job: TrainingJob, status: TrainingJobStatus) -> TrainingJobStatus | No
 def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     """Pods of older attempts that must go. The ended ones of the attempt before stay, for their logs."""
     last = job.status.restarts.last if job.status.restarts is not None else None
-    disrupted = last is None or last.reason in DISRUPTIONS or last.exit_code is None
+    disrupted = last is None or last.reason in DISRUPTIONS or (last.exit_code is None and last.reason != "Hang")
     grace = None if elastic.opened(job.status) else GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
     kept = job.status.attempt - 1
     doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < kept or probe_of(pod) >= 0)

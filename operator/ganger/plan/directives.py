@@ -1,5 +1,6 @@
-"""What a user asks of running workers, by an annotation of the job: save a checkpoint now, show the stacks.
+"""What is asked of running workers: save a checkpoint now, show the stacks.
 
+A user asks by an annotation of the job; a suspicion that the gang hangs asks for the stacks, once.
 An annotation's value is the time of the wish. A worker that was created before it does what it asks, once; one that was
 created later is not meant, or every restart would repeat it.
 """
@@ -12,6 +13,7 @@ from msgspec import Struct
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
 from ganger.contract import ANNOTATION_CHECKPOINT, ANNOTATION_STACKS
+from ganger.plan.lifecycle import HANG_SUSPECTED
 
 Kind = Literal["Checkpoint", "DumpStacks"]
 _KINDS: dict[str, Kind] = {ANNOTATION_CHECKPOINT: "Checkpoint", ANNOTATION_STACKS: "DumpStacks"}
@@ -34,6 +36,11 @@ def directives(job: TrainingJob, pod: Pod, done: tuple[str, ...] = ()) -> tuple[
         identity = f"{kind}-{text}"[:64]
         if at is not None and created is not None and at >= created and identity not in done:
             wanted.append(Directive(id=identity, kind=kind))
+    suspicion = job.status.condition(HANG_SUSPECTED)
+    if suspicion is not None and suspicion.status == "True" and suspicion.last_transition_time is not None:
+        identity = f"Hang-{suspicion.last_transition_time.isoformat()}"
+        if identity not in done:
+            wanted.append(Directive(id=identity, kind="DumpStacks"))
     return tuple(wanted)
 
 

@@ -53,7 +53,6 @@ def judge(job: TrainingJob, gang: Gang, *, progressed: bool, step: int | None = 
     known. Raises AssertionError when nothing failed. Pure.
     """
     assert gang.failed or gang.leaving or gang.missing, "nothing failed"
-    policy, restarts = job.spec.failure_policy, job.status.restarts or Restarts()
     found, pod = cause(job, gang, now)
     age_seconds = (now - (found.time or now)).total_seconds()
     if found.reason in VICTIMS and len(gang.failed) < gang.num_workers and age_seconds < VICTIM_WAIT_SECONDS:
@@ -61,6 +60,12 @@ def judge(job: TrainingJob, gang: Gang, *, progressed: bool, step: int | None = 
         return Verdict(action="wait", cause=found)
     if pod is None or pod in gang.leaving or disruption(pod) or was_told_to_stop(pod):
         return Verdict(action="restart", cause=found, reason=found.reason)
+    return weigh(job, found, progressed=progressed, step=step)
+
+
+def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | None = None) -> Verdict:
+    """Return what the policy does about a failure that is no disruption. Arguments as those of `judge`."""
+    policy, restarts = job.spec.failure_policy, job.status.restarts or Restarts()
     action = _action(policy, found)
     if action == "FailJob":
         return Verdict(action="fail", cause=found, reason=found.reason)

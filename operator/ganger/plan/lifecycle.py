@@ -20,6 +20,7 @@ from ganger.plan.report import progress, terminated
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
 SHRUNK = "Shrunk"  # of an elastic job: its gang is smaller than spec.workers
 RECONCILING, STALLED = "Reconciling", "Stalled"
+HANG_SUSPECTED, STRAGGLER = "HangSuspected", "Straggler"  # of a gang that runs
 STEPS_MAX = 16  # that a status keeps
 
 
@@ -60,6 +61,8 @@ def _phase(
     if phase == "Failed":
         facts.append((STALLED, True, "Failed", message))
     facts += _shrunk(job, status)
+    if phase != "Running":
+        facts += [(type_, False, phase, "") for type_ in (HANG_SUSPECTED, STRAGGLER) if status.is_true(type_)]
     status = _with(status, job, now, *facts)
     return msgspec.structs.replace(status, phase=phase, message=message[:MESSAGE_LENGTH_MAX] or None)
 

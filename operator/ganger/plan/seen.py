@@ -7,6 +7,7 @@ from msgspec import Struct
 from ganger.api.observed import Claim, Metadata, Pod, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.plan.live import Heard, Live
+from ganger.plan.track import Track
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -27,7 +28,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     service, claim: the objects of the names that the job would give them, whoever owns them.
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
-    live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker.
+    live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker;
+    track: how their ranks keep up with each other.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -37,6 +39,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     live: Live | None = None
     heard: tuple[Heard, ...] = ()
+    track: Track = Track()
 
 
 class Deletion(Struct, frozen=True, kw_only=True):

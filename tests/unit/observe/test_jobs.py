@@ -52,6 +52,7 @@ FIGURES = JobFigures(
     step_seconds=0.5,
     checkpoint_failures=2,
     workers=(WorkerRow(pod="digits-3-0", worker=0, node="n1"), WorkerRow(pod="digits-3-1", worker=1)),
+    stragglers=((3, 0.5),),
 )
 
 
@@ -115,6 +116,7 @@ def test_a_job_with_everything_shows_it_with_its_values():
         "job_eta_timestamp_seconds{bound=latest}": at(1200).timestamp(),
         "job_last_step_timestamp_seconds": at(70).timestamp(),
         "job_step_seconds": 0.5,
+        "job_straggler_ratio{rank=3}": 0.5,
         "job_checkpoint_step": 40,
         "job_checkpoint_bytes": 4096,
         "job_checkpoint_timestamp_seconds": at(60).timestamp(),
