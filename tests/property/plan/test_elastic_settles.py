@@ -33,11 +33,13 @@ class World:
     resized_at: list[tuple[float, str]] = field(default_factory=list)
     writes: int = 0  # those that cannot wait for company
 
-    def step(self) -> bool:
-        """One pass and its execution; True when something was done."""
+    def step(self, writes: int | None = None) -> bool:
+        """One pass and its execution; True when something was done. writes: the operator dies after so many."""
         decision = decide(
             self.job, Seen(pods=tuple(self.pods.values()), service=self.service, claim=self.claim), at(self.now)
         )
+        if writes is not None:
+            decision = cut(decision, writes)
         self.writes += len(decision.shared) + len(decision.pods) + len(decision.deletions)
         if decision.status is not None:
             self.writes += decision.status_delay_seconds == 0
@@ -161,6 +163,17 @@ class World:
             self.job = with_spec(self.job, workers=workers)
 
 
+def cut(decision, writes):
+    """The decision of which only the first writes are done, in the order of the executor."""
+    left = {}
+    if decision.status is not None:
+        left["status"], writes = (decision.status if writes else None), max(0, writes - 1)
+    for name in ("deletions", "shared", "pods"):
+        left[name] = getattr(decision, name)[:writes]
+        writes -= len(left[name])
+    return msgspec.structs.replace(decision, **left)
+
+
 ACTIONS = st.one_of(
     st.just(("cluster",)),
     st.just(("cluster",)),
@@ -169,6 +182,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("lose"), st.integers(0, 5), st.booleans()),
     st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from([0, 1, 137, 143])),
     st.tuples(st.just("sleep"), st.sampled_from([1.0, 10.0, 61.0, 400.0, 4000.0])),
+    st.tuples(st.just("crash"), st.integers(0, 8)),
     st.just(("suspend",)),
     st.just(("resume",)),
     st.just(("stop",)),
@@ -206,8 +220,11 @@ def world(workers, places, max_restarts=3):
 def test_an_elastic_gang_settles_at_the_size_it_may_have_after_any_history(actions, workers, places):
     small = world(workers, places)
     for action, *arguments in actions:
-        act(small, action, arguments)
-        small.step()
+        if action == "crash":
+            small.step(*arguments)
+        else:
+            act(small, action, arguments)
+            small.step()
         small.now += 0.25
     small.job = with_spec(small.job, suspend=False)
     small.places = max(1, small.places)
