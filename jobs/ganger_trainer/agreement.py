@@ -6,13 +6,10 @@ fit into INTERVAL_SECONDS at the pace rank 0 has seen. Cost: some 100 us per int
 latency: one interval.
 """
 
-from typing import Final
-
 from msgspec import Struct
 
+from ganger_trainer.grace import INTERVAL_SECONDS
 from ganger_trainer.ranks import Ranks
-
-INTERVAL_SECONDS: Final = 0.25  # half of it is the mean delay of a stop; the grace period is 60 s
 
 
 class Decision(Struct, frozen=True):

@@ -5,11 +5,14 @@ Readers (metrics, the termination message) take copies; the listener thread writ
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from typing import Final
 
 from ganger_trainer.ledger import Ledger
 from ganger_trainer.reports import Ended, Entered, Exit, Progress, Report, Saved, Started, Stopping, Training
+
+SAVES_KEPT: Final = 8  # of whose durations the longest counts: what a disk did long ago says little of it now
 
 
 class Board:
@@ -33,6 +36,7 @@ class Board:
         self._training: dict[int, Training] = {}
         self._saved: Saved | None = None
         self._saved_time: float | None = None
+        self._save_seconds: deque[float] = deque(maxlen=SAVES_KEPT)
         self._save_failures = 0
         self._metrics: dict[str, float] = {}
         self._stopping: set[int] = set()
@@ -54,6 +58,7 @@ class Board:
                     self._training[report.rank] = report
                 case Saved() if report.reason == "":
                     self._saved, self._saved_time = report, time.time()
+                    self._save_seconds.append(report.seconds)
                 case Saved():
                     self._save_failures += 1
                 case Stopping():
@@ -125,6 +130,11 @@ class Board:
         """Return the newest committed checkpoint, the number of refused saves, and when the commit was heard."""
         with self._lock:
             return self._saved, self._save_failures, self._saved_time
+
+    def save_seconds(self) -> list[float]:
+        """Return the seconds from copy to commit of the newest saves, none on a worker without rank 0."""
+        with self._lock:
+            return list(self._save_seconds)
 
     def metrics(self) -> dict[str, float]:
         """Return the newest value of each named metric."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ganger.contract import REPORT_RANKS_MAX
-from ganger_trainer import heartbeat, lastword
+from ganger_trainer import grace, heartbeat, lastword
 from ganger_trainer.board import Board
 from ganger_trainer.environment import Worker
 from ganger_trainer.save_requests import SaveRequests
@@ -63,9 +63,10 @@ class Dispatch:
         return body | self._beats()
 
     def _beats(self) -> dict[str, Any]:
-        """Return where each local rank is, and what its stages took at most.
+        """Return where each local rank is, what its stages took at most, and what a stop would take.
 
-        The least of the ranks counts: while one evaluates, the others wait in a step, and that is no slow step.
+        Of the stages the least of the ranks counts: while one evaluates, the others wait in a step, and that is no slow
+        step.
         """
         first = self._spec.first_rank
         beats = heartbeat.read(self._pages, list(range(first, first + min(self._spec.processes, REPORT_RANKS_MAX))))
@@ -87,7 +88,11 @@ class Dispatch:
                 ("checkpoint", [beat.checkpoint for beat in beats.values()]),
             )
         }
-        return {"ranks": ranks, "longest": longest}
+        found: dict[str, Any] = {"ranks": ranks, "longest": longest}
+        saves = self._board.save_seconds()
+        if saves:
+            found["graceSecondsNeeded"] = round(grace.seconds_needed(longest, max(saves)), 3)
+        return found
 
     def obey(self, directives: Any) -> None:
         """Do each directive that is new and known, once. What is not a list of the contract's objects is passed over.

@@ -127,7 +127,10 @@ class Supervisor:
                 _send(pid, signal.SIGKILL)
             text = "a second SIGTERM ended it at once" if again else "it had not begun to train"
             self._end(Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted", message=text))
-        text = "it did not finish its step and checkpoint within the grace period"
+        text = (
+            f"it did not finish its step and checkpoint within {self._spec.grace_seconds} s: raise "
+            "spec.terminationGracePeriodSeconds"
+        )
         early = Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted", message=text)
         lastword.write(self._spec.termination_log, lastword.compose(early, self._board))
         for pid in pids:

@@ -83,7 +83,7 @@ CHECKPOINT_MOUNT: Final = "/checkpoints"
 CODE_MOUNT: Final = "/code"
 TERMINATION_LOG: Final = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
-GRACE_SECONDS: Final = 60  # terminationGracePeriodSeconds of a worker
+GRACE_SECONDS: Final = 60  # default of spec.terminationGracePeriodSeconds
 RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
 
 CONTROL_MOUNT: Final = "/var/run/ganger"  # token and ca.crt, projected by the kubelet
@@ -104,6 +104,7 @@ REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to ea
 #   resumedFromStep; and
 #   samplesPerSecond   float, of all workers together       learningRate  float
 #   seconds            object: seconds of this attempt by REPORT_CAUSES, on this worker's clock since its process began
+#   graceSecondsNeeded float, what a stop with a checkpoint takes at most, by what was measured (rank 0's worker alone)
 #   checkpointFailures int, saves of this attempt that the volume refused
 #   done               list of ids of directives that were carried out or begun
 #   ranks              list of at most REPORT_RANKS_MAX objects, one for each local rank with a heartbeat: rank, step,

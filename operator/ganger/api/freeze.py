@@ -15,6 +15,7 @@ FREE = frozenset(
     {
         "suspend",
         "liveConfig",
+        "terminationGracePeriodSeconds",
         "activeDeadlineSeconds",
         "startDeadlineSeconds",
         "ttlSecondsAfterFinished",

@@ -31,7 +31,6 @@ ELSEWHERE: dict[str, str] = {
     "restartPolicy": "use 'failurePolicy'",
     "securityContext": "the workers run under the Pod Security level restricted",
     "template": "there is no pod template: the fields of spec shape the pods",
-    "terminationGracePeriodSeconds": "Ganger gives every worker time for a checkpoint",
 }
 
 

@@ -56,6 +56,13 @@ class CheckpointStatus(Said, frozen=True, kw_only=True):
     verified: Annotated[bool, Meta(description="Whether its hashes were read back.")] | None = None
     bytes: Annotated[int, Meta(description="Its size in bytes.", ge=0)] | None = None
     kept: Annotated[int, Meta(description="How many are kept.", ge=0)] | None = None
+    grace_seconds_needed: (
+        Annotated[
+            int,
+            Meta(description="What a stop with a checkpoint takes at most, by what was measured, rounded up.", ge=0),
+        ]
+        | None
+    ) = None
     quarantined: Annotated[
         tuple[Annotated[str, Meta(max_length=253)], ...],
         Meta(description="Damaged ones, never loaded.", max_length=100),

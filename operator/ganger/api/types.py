@@ -29,7 +29,7 @@ from ganger.api.workload import (
     Volume,
     VolumeMount,
 )
-from ganger.contract import API_GROUP, API_VERSION, KIND
+from ganger.contract import API_GROUP, API_VERSION, GRACE_SECONDS, KIND
 
 TASK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -148,6 +148,16 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     export: Annotated[tuple[Export, ...], Meta(description="Model files made at completion.", max_length=8)] = ()
     suspend: Annotated[bool, Meta(description="true stops the gang after a checkpoint; false lets it go on.")] = False
+    termination_grace_period_seconds: Annotated[
+        int,
+        Meta(
+            description="Seconds that a worker has between SIGTERM and SIGKILL, for a last checkpoint. "
+            "status.checkpoint.graceSecondsNeeded says how many it needs. Changes hold from the next attempt.",
+            ge=1,
+            le=3600,
+            examples=[120],
+        ),
+    ] = GRACE_SECONDS
     active_deadline_seconds: (
         Annotated[
             int,

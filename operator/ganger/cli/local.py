@@ -19,7 +19,7 @@ from ganger.api.observed import Claim, Metadata, Service
 from ganger.api.types import TrainingJob
 from ganger.cli import machine
 from ganger.cli.process import WorkerProcess
-from ganger.contract import GRACE_SECONDS, METRICS_PORT
+from ganger.contract import METRICS_PORT
 from ganger.plan.decide import decide
 from ganger.plan.pods import SUPERVISOR
 from ganger.plan.seen import Decision, Event, Seen
@@ -113,7 +113,7 @@ class LocalGang:
     def _delete(self, name: str, grace_seconds: int | None) -> None:
         for process in self._workers:
             if process.metadata.name == name:
-                process.stop(GRACE_SECONDS if grace_seconds is None else grace_seconds)
+                process.stop(self.job.spec.termination_grace_period_seconds if grace_seconds is None else grace_seconds)
 
     async def _start(self, manifest: Mapping[str, Any]) -> None:
         metadata = msgspec.convert(manifest["metadata"], Metadata)

@@ -112,6 +112,9 @@ def _checkpoint(seen: Seen) -> list[str]:
         parts.append(f"claim {seen.claim_name} ({seen.claim.status.phase if seen.claim is not None else 'missing'})")
     lines = [escape(", ".join(parts))]
     point = seen.job.status.checkpoint
+    if point is not None and point.grace_seconds_needed is not None:
+        period = seen.job.spec.termination_grace_period_seconds
+        lines.append(f"a stop with a checkpoint takes up to {point.grace_seconds_needed} s of {period} s grace")
     if point is not None and point.quarantined:
         lines.append(escape(f"damaged and never loaded: {', '.join(point.quarantined)}"))
     return lines

@@ -15,8 +15,8 @@ import msgspec
 from ganger.api.observed import Pod
 from ganger.api.status import Failure, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.contract import CONTROLLER, GRACE_SECONDS, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import elastic, ending, hang, lifecycle, pods, progress, service, straggler, volumes
+from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
+from ganger.plan import elastic, ending, grace, hang, lifecycle, pods, progress, service, straggler, volumes
 from ganger.plan.failure import judge, weigh
 from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
@@ -44,7 +44,9 @@ def decide(
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
-    return msgspec.structs.replace(decision, status=progress.accounted(job, members, seen.live, now, decision.status))
+    status = progress.accounted(job, members, seen.live, now, decision.status)
+    events = decision.events + grace.warnings(job.status, status)
+    return msgspec.structs.replace(decision, status=status, events=events)
 
 
 def _decide(
@@ -205,7 +207,7 @@ def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
 def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
     status, of_hang = hang.noted(job, members, seen.heard, lifecycle.running(job, members, now), now)
     status, of_straggler = straggler.noted(job, members, seen.track, status, now)
-    told = progress.told(status, seen.live, now)
+    told = grace.measured(job, progress.told(status, seen.live, now), seen.live, now)
     if status != job.status:  # what the workers say comes along
         events: tuple[Event, ...] = (*of_hang, *of_straggler)
         if not job.status.is_true(lifecycle.RUNNING):
@@ -252,10 +254,11 @@ def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     """Pods of older attempts that must go. The ended ones of the attempt before stay, for their logs."""
     last = job.status.restarts.last if job.status.restarts is not None else None
     disrupted = last is None or last.reason in DISRUPTIONS or (last.exit_code is None and last.reason != "Hang")
-    grace = None if elastic.opened(job.status) else GRACE_SECONDS if disrupted else RESTART_GRACE_SECONDS
+    hurry = min(RESTART_GRACE_SECONDS, job.spec.termination_grace_period_seconds)
+    seconds = None if disrupted or elastic.opened(job.status) else hurry
     kept = job.status.attempt - 1
     doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < kept or probe_of(pod) >= 0)
-    return _deletions(doomed, grace)
+    return _deletions(doomed, seconds)
 
 
 def _deletions(doomed: Iterable[Pod], grace_seconds: int | None) -> tuple[Deletion, ...]:

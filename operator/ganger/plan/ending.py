@@ -7,7 +7,6 @@ removed on every pass until it is gone.
 from datetime import datetime, timedelta
 
 from ganger.api.types import TrainingJob
-from ganger.contract import GRACE_SECONDS
 from ganger.plan import lifecycle
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created, is_over
@@ -92,7 +91,7 @@ def clean_up(job: TrainingJob, gang: Gang, now: datetime) -> Decision:
         return Decision(delete_job=True)
     policy, probes = job.spec.clean_pod_policy, tuple(gang.probes.values())
     deletions = tuple(
-        Deletion(metadata=pod.metadata, grace_seconds=GRACE_SECONDS)
+        Deletion(metadata=pod.metadata)
         for pod in gang.all
         if pod.metadata.deletion_timestamp is None
         and (pod in probes or policy == "All" or (policy == "Running" and not is_over(pod)))

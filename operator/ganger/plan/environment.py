@@ -100,7 +100,7 @@ def worker_environment(
         contract.ENV_NON_FINITE: spec.failure_policy.non_finite,
         contract.ENV_METRICS_PORT: str(metrics_port),
         contract.ENV_TERMINATION_LOG: termination_log,
-        contract.ENV_GRACE_SECONDS: str(contract.GRACE_SECONDS),
+        contract.ENV_GRACE_SECONDS: str(spec.termination_grace_period_seconds),
     }
     if spec.elastic is not None:
         env[contract.ENV_WORKERS_MAX] = str(spec.most_workers)

@@ -71,6 +71,7 @@ class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     checkpoint: ReportedCheckpoint | None = None
     resumed_from_step: Count | None = None
     seconds: AttemptSeconds | None = None
+    grace_seconds_needed: Seconds | None = None
     checkpoint_failures: Count = 0
     ranks: Annotated[tuple[RankBeat, ...], Meta(max_length=64)] = ()
     longest: Longest = Longest()

@@ -11,7 +11,6 @@ from ganger.contract import (
     ANNOTATION_CONTROL_CA,
     CODE_MOUNT,
     CONTAINER,
-    GRACE_SECONDS,
     LABEL_JOB_UID,
     LABEL_WORKER,
     METRICS_PORT,
@@ -112,7 +111,7 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "hostname": names.hostname(job.metadata.name, worker),
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": job.spec.termination_grace_period_seconds,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "securityContext": _POD_SECURITY,

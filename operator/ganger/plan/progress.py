@@ -10,7 +10,7 @@ import msgspec
 
 from ganger.api.status import CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan import elastic, ledger, report
+from ganger.plan import elastic, grace, ledger, report
 from ganger.plan.gang import Gang
 from ganger.plan.live import Live
 
@@ -57,7 +57,7 @@ def accounted(
     if ends and live is not None and status.progress == job.status.progress:
         # No worker had a last word on the training, as a script has none: the newest report is what is known.
         status = told(status, msgspec.structs.replace(live, eta=None), now)
-    return msgspec.structs.replace(status, goodput=goodput)
+    return grace.measured(job, msgspec.structs.replace(status, goodput=goodput), live, now)
 
 
 def _becomes(old: TrainingJobStatus, new: TrainingJobStatus, type_: str) -> bool:

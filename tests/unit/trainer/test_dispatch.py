@@ -11,11 +11,11 @@ import pytest
 
 from ganger.contract import REPORT_BYTES_MAX, REPORT_CAUSES, REPORT_RANKS_MAX
 from ganger.plan import live
-from ganger_trainer import helper, stacks
+from ganger_trainer import heartbeat, helper, stacks
 from ganger_trainer.board import Board
 from ganger_trainer.dispatch import DONE_MAX, NAME_CHARACTERS_MAX, Dispatch
 from ganger_trainer.environment import HELPER_SOCKET
-from ganger_trainer.heartbeat import Heartbeat, page
+from ganger_trainer.heartbeat import Beat, Heartbeat, page
 from ganger_trainer.reports import Entered, Listening, Progress, Saved, Started, Training
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import PROCESSES_MAX, Listeners
@@ -68,6 +68,24 @@ def test_a_report_says_what_the_contract_lists(worker):
         said.checkpoint_failures,
     )
     assert REPORT_CAUSES == said.seconds.__struct_fields__
+
+
+def test_a_stop_is_as_long_as_its_worst_moment(worker, monkeypatch):
+    beat = Beat(
+        step=9, steps=9, stage="data", age_seconds=0.0, busy_seconds=1.0, first=30.0, longest=2.0, evaluation=5.0,
+        checkpoint=0.5, state="S",
+    )  # fmt: skip
+    monkeypatch.setattr(heartbeat, "read", lambda _directory, _ranks: {0: beat})
+    before = worker(STARTED).read()
+    saves = [
+        Saved(step=step, seconds=seconds, saved_at="2026-01-01T00:00:00Z")
+        for step, seconds in ((1, 90.0), *((n, 3.0) for n in range(2, 10)))
+    ]
+    failed = Saved(step=20, seconds=60.0, reason="ENOSPC")
+
+    # an agreement, the longest step, an evaluation, the save in flight, the copy, the last save, the exit
+    assert 0.25 + 2.0 + 5.0 + 3.0 + 0.5 + 3.0 + 1.0 == worker(STARTED, *saves, failed).read().grace_seconds_needed
+    assert before.grace_seconds_needed is None
 
 
 def test_nothing_is_reported_before_all_processes_were_forked(worker):
