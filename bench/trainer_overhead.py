@@ -30,6 +30,7 @@ from ganger_trainer.feed import Feed
 from ganger_trainer.keeper import NoKeeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.reports import Listener, Sender
+from ganger_trainer.soundness import Soundness
 
 COMMAND = "PYTHONPATH=operator:jobs python bench/trainer_overhead.py"
 GOAL = 1.01
@@ -89,7 +90,7 @@ class Ours:
         feed = Feed(data, order, rank=0, device=self.gang.device, micro_batch=None, data_workers=0)
         self.parts = loop.Parts(
             config=config, task=Mlp(), model=model, module=model, optimizer=optimizer, scheduler=None, scaler=None,
-            order=order, feed=feed, device=self.gang.device, total_steps=0,
+            order=order, feed=feed, soundness=Soundness(model, self.gang), device=self.gang.device, total_steps=0,
         )  # fmt: skip
         self.observer = Observer(self.gang, sender, self.parts.task, evaluate_every=1 << 60)
 

@@ -17,6 +17,7 @@ class Decision(Struct, frozen=True):
 
     stop: bool
     save: bool
+    broken: bool = False
 
 
 class Agreement:
@@ -27,16 +28,18 @@ class Agreement:
         self._interval = 1
         self.next_step = step + 1
 
-    def meet(self, step: int, *, stop: bool, save: bool, step_seconds: float) -> Decision:
+    def meet(self, step: int, *, stop: bool, save: bool, step_seconds: float, broken: bool = False) -> Decision:
         """Combine the requests of all ranks. A collective call, at `next_step` only.
 
         stop: this rank was asked to stop. save: a checkpoint is due or was asked for; rank 0's word alone counts.
-        step_seconds: mean duration of recent steps; rank 0's counts.
+        broken: this rank has seen a NaN or an infinity. step_seconds: mean duration of recent steps; rank 0's counts.
         """
         assert step == self.next_step, f"meeting at step {step}, agreed on {self.next_step}"
         first = self._ranks.is_first
         # At most twice the last interval: one quick first step must not put the next meeting minutes away.
         proposal = max(1, min(int(INTERVAL_SECONDS / max(step_seconds, 1e-9)), 2 * self._interval)) if first else 0
-        any_stop, due, self._interval = self._ranks.maximum([int(stop), int(save and first), proposal])
+        any_stop, due, self._interval, any_broken = self._ranks.maximum(
+            [int(stop), int(save and first), proposal, int(broken)]
+        )
         self.next_step = step + self._interval
-        return Decision(stop=bool(any_stop), save=bool(due))
+        return Decision(stop=bool(any_stop), save=bool(due), broken=bool(any_broken))

@@ -30,6 +30,13 @@ class Share(Struct, frozen=True):
     global_size: int
 
 
+class Skips(Struct, frozen=True):
+    """Which global batches a job left out after a NaN: from a step on, so many. rollbacks: how often it went back."""
+
+    windows: tuple[tuple[int, int], ...] = ()
+    rollbacks: int = 0
+
+
 class Order:
     """The order of a data set of `size` samples, cut into global batches of `batch_size`.
 
@@ -60,16 +67,30 @@ class Order:
         self.world_size_max = most
         full, tail = divmod(size, batch_size)
         self.steps_per_epoch = max(1, full + (tail >= most))
+        self.skips = Skips()
+        self._skipped = 0
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
-    def epoch(self, step: int) -> int:
-        """Return the epoch, from 0, that step `step` (from 0) belongs to."""
-        return step // self.steps_per_epoch
+    def position(self, step: int) -> int:
+        """Return the number, from 0, of the global batch that step `step` (from 0) trains on: later than any skip."""
+        return step + self._skipped
 
-    def share(self, step: int, rank: int) -> Share:
-        """Return what `rank` trains on at `step` (from 0). The same arguments always give the same samples."""
-        epoch, position = divmod(step, self.steps_per_epoch)
+    def restore(self, skips: Skips) -> None:
+        """Leave out what `skips` says and nothing else: the training goes on from a checkpoint that knows it."""
+        self.skips, self._skipped = skips, sum(count for _, count in skips.windows)
+
+    def skip(self, step: int, count: int, rollbacks: int) -> None:
+        """Leave out `count` global batches from `step` on, which is not trained yet."""
+        self.restore(Skips((*self.skips.windows, (step, count)), rollbacks))
+
+    def epoch(self, position: int) -> int:
+        """Return the epoch, from 0, that the global batch `position` belongs to."""
+        return position // self.steps_per_epoch
+
+    def share(self, position: int, rank: int) -> Share:
+        """Return what `rank` has of the global batch `position`. The same arguments always give the same samples."""
+        epoch, position = divmod(position, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
             self._permutation = generator.permutation(self.size)
@@ -81,7 +102,11 @@ class Order:
         high = first + count * (rank + 1) // self.world_size
         return Share(self._permutation[low:high], (high - low) * self.world_size / count, count)
 
-    def samples_before(self, step: int) -> int:
-        """Return how many samples all ranks have seen before `step`."""
-        epoch, position = divmod(step, self.steps_per_epoch)
+    def samples_before(self, position: int) -> int:
+        """Return how many samples lie before the global batch `position`."""
+        epoch, position = divmod(position, self.steps_per_epoch)
         return epoch * self.size + position * self.batch_size
+
+    def samples(self, position: int, count: int) -> int:
+        """Return how many samples the `count` global batches from `position` on hold."""
+        return self.samples_before(position + count) - self.samples_before(position)

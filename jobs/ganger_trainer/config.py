@@ -42,6 +42,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     clip_norm: float | None = None  # largest L2 norm of all gradients together
     log_every_seconds: Annotated[float, Meta(gt=0)] = 5.0
     evaluate_every_steps: Positive | None = None  # default: at the end of each epoch
+    parameter_check_every_steps: Positive | None = None  # compare the parameters of all ranks, bit for bit
     deterministic: bool = False  # refuse kernels that differ from run to run; slower
     threads: Positive | None = None  # per process; default: the CPUs of the pod divided by its processes
     data_workers: Annotated[int, Meta(ge=0)] = 0  # processes that read a map-style data set ahead

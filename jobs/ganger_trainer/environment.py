@@ -36,6 +36,13 @@ class CheckpointPolicy(Struct, frozen=True, kw_only=True, rename="camel", forbid
     on_no_valid_checkpoint: Literal["Fail", "Restart"] = "Fail"
 
 
+class NonFinitePolicy(Struct, frozen=True, kw_only=True):
+    """What a NaN or an infinity does. max_rollbacks: in the life of the job."""
+
+    action: Literal["Fail", "Rollback"] = "Fail"
+    max_rollbacks: int = contract.ROLLBACKS_MAX
+
+
 class Control(Struct, frozen=True, kw_only=True):
     """Where this worker reports to, and the files that prove who speaks and who listens."""
 
@@ -69,6 +76,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     termination_log: Path | None
     grace_seconds: int
     workers_max: int
+    non_finite: NonFinitePolicy = NonFinitePolicy()
     control: Control | None = None
 
     @property
@@ -101,9 +109,6 @@ def read(environ: Mapping[str, str]) -> Worker:
     task, script = reader.entry()
     directory = environ.get(contract.ENV_CHECKPOINT_DIR) or None
     port_text = environ.get(contract.ENV_METRICS_PORT)
-    non_finite = environ.get(contract.ENV_NON_FINITE, "Fail")
-    if non_finite != "Fail":
-        reader.fault(contract.ENV_NON_FINITE, non_finite, "Fail")
     result = Worker(
         job=environ.get(contract.ENV_JOB) or "local",
         job_uid=environ.get(contract.ENV_JOB_UID) or "local",
@@ -123,6 +128,7 @@ def read(environ: Mapping[str, str]) -> Worker:
         termination_log=Path(log) if (log := environ.get(contract.ENV_TERMINATION_LOG)) else None,
         grace_seconds=reader.integer(contract.ENV_GRACE_SECONDS, default=contract.GRACE_SECONDS, low=1),
         workers_max=reader.integer(contract.ENV_WORKERS_MAX, default=workers, low=workers),
+        non_finite=reader.non_finite(),
         control=reader.control(),
     )
     if reader.faults:
@@ -187,6 +193,15 @@ class _Reader:
             )
             return None, None
         return None, parts
+
+    def non_finite(self) -> NonFinitePolicy:
+        action = self.environ.get(contract.ENV_NON_FINITE) or "Fail"
+        rollbacks = self.integer(contract.ENV_MAX_ROLLBACKS, default=contract.ROLLBACKS_MAX, low=0)
+        if action == "Rollback":
+            return NonFinitePolicy(action="Rollback", max_rollbacks=rollbacks)
+        if action != "Fail":
+            self.fault(contract.ENV_NON_FINITE, action, "Fail, Rollback")
+        return NonFinitePolicy(max_rollbacks=rollbacks)
 
     def control(self) -> Control | None:
         text = self.environ.get(contract.ENV_CONTROL_URL)

@@ -57,6 +57,7 @@ class Feed:
 
     def at(self, step: int) -> Step:
         """Return this rank's part of the global batch of `step`, in pieces of at most `micro_batch` samples."""
+        step = self._order.position(step)  # from here on, batches are counted
         if self._tensors is None:
             return self._read(step)
         position = step - self._gathered_from

@@ -5,20 +5,21 @@ everything that the next step depends on, so that a resumed run is the uninterru
 the same world size. At another one sums differ in the last bits, and generators are seeded by (seed, step, rank).
 """
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ganger.contract import ExitCode
+import msgspec
+
 from ganger_trainer import heartbeat, randomness
-from ganger_trainer.checkpoint import layout, loader, ownership
-from ganger_trainer.checkpoint.exchange import Alone, Exchange, Shared
+from ganger_trainer.batches import Skips
+from ganger_trainer.checkpoint import layout, loader, manifest, ownership
+from ganger_trainer.checkpoint.exchange import Exchange
 from ganger_trainer.checkpoint.saver import Saver
 from ganger_trainer.checkpoint.writer import Verdict, Writer
-from ganger_trainer.environment import CheckpointPolicy, Worker
-from ganger_trainer.failures import TrainerError, UserError
+from ganger_trainer.environment import CheckpointPolicy
+from ganger_trainer.failures import TrainerError
 from ganger_trainer.ranks import Ranks
 from ganger_trainer.reports import Entered, Saved, Sender, during
 from ganger_trainer.save_requests import SaveRequests
@@ -36,6 +37,7 @@ class Keeper(Protocol):
 
     def resume(self, parts: "Parts") -> int | None: ...  # noqa: D102
     def due(self) -> bool: ...  # noqa: D102
+    def roll_back(self, parts: "Parts") -> int | None: ...  # noqa: D102
     def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def poll(self) -> None: ...  # noqa: D102
@@ -51,6 +53,10 @@ class NoKeeper:
         """Return None: there is nothing to resume from."""
         return None
 
+    def roll_back(self, parts: "Parts") -> int | None:
+        """Return None: there is nothing to go back to."""
+        return None
+
     def due(self) -> bool:
         """Return False."""
         return False
@@ -59,8 +65,8 @@ class NoKeeper:
         """Do nothing."""
 
     def save_last(self, parts: "Parts", loss: Any) -> None:
-        """Check the loss: a job must not end well on a NaN."""
-        finite_loss(loss, parts.step)
+        """Check the numbers: a job must not end well on a NaN. Raises NonFiniteError."""
+        parts.soundness.check(parts.step)
 
     def poll(self) -> None:
         """Do nothing."""
@@ -86,6 +92,7 @@ class DirectoryKeeper:
         self._requests = requests
         self._saved_at = time.monotonic()
         self._begun_step = -1
+        self._owed = False  # a checkpoint that says what a rollback skipped
         self._failures = 0
         writer = Writer(directory, owner, policy, exchange, rank=ranks.rank, world_size=ranks.world_size)
         pin = ranks.device.type == "cuda"
@@ -100,7 +107,25 @@ class DirectoryKeeper:
             if self._ranks.is_first and self._writable:
                 layout.supersede(self._directory)
             return None
-        checkpoint, found = chosen
+        return self._restore(parts, *chosen)
+
+    def roll_back(self, parts: "Parts") -> int | None:
+        """Put the newest valid checkpoint of this job into `parts` and return its step, None without one.
+
+        A collective call. The save in flight is waited for: it was found sound before it began.
+        """
+        self._saver.finish()
+        if not self._writable:  # what lies there may be another run's
+            return None
+        with during(self._sender, self._ranks.rank, "Restoring"):
+            policy = msgspec.structs.replace(self._policy, resume="Auto", on_no_valid_checkpoint="Restart")
+            chosen = loader.choose(self._directory, policy, self._ranks, _say)
+            if chosen is None:
+                return None
+            self._begun_step, self._owed = -1, True
+            return self._restore(parts, *chosen)
+
+    def _restore(self, parts: "Parts", checkpoint: Path, found: manifest.Manifest) -> int:
         loaded = loader.Loaded(found, checkpoint, self._ranks.rank)
         loader.load_model(parts.model, loaded)
         parts.optimizer.load_state_dict(loaded.parts["optimizer"])
@@ -111,18 +136,20 @@ class DirectoryKeeper:
             randomness.seed_all(randomness.derive(parts.config.seed, found.step, self._ranks.rank))
         elif loaded.private:
             randomness.restore(loaded.private)
+        parts.order.restore(msgspec.convert(loaded.parts.get("data", {}), Skips))
         self._saver.last_step = found.step
         parts.step = found.step
         return found.step
 
     def due(self) -> bool:
         """True if a checkpoint was asked for since the last call, or the seconds of the policy are over."""
-        asked = self._requests.take()
+        asked = self._requests.take() or self._owed
+        self._owed = False
         every = self._policy.every_seconds
         return asked or (every is not None and time.monotonic() - self._saved_at >= every)
 
     def save(self, parts: "Parts", loss: Any) -> None:
-        """Start a save and return when the state may change. Raises UserError (NonFiniteLoss), FencedError.
+        """Start a save and return when the state may change. A collective call. Raises NonFiniteError, FencedError.
 
         A second call at the same step does nothing: the policy's steps and a request may meet there.
         """
@@ -132,9 +159,12 @@ class DirectoryKeeper:
                 self._begin(parts, loss)
 
     def _begin(self, parts: "Parts", loss: Any) -> None:
+        parts.soundness.check(parts.step)
+        parts.soundness.compare(parts.step)
         self._begun_step = parts.step
-        value = finite_loss(loss, parts.step)
+        value = None if loss is None else float(loss.item())
         state = {"model": parts.model.state_dict(), "optimizer": parts.optimizer.state_dict()}
+        state["data"] = msgspec.to_builtins(parts.order.skips)
         if parts.scheduler is not None:
             state["scheduler"] = parts.scheduler.state_dict()
         if parts.scaler is not None:
@@ -144,16 +174,16 @@ class DirectoryKeeper:
             parts.step,
             state=state,
             private=randomness.capture(),
-            samples=parts.order.samples_before(parts.step),
+            samples=parts.order.samples_before(parts.order.position(parts.step)),
             score=value if score is None else score,
         )
 
     def save_last(self, parts: "Parts", loss: Any) -> None:
-        """Commit the state of this very step and return when it is on the disk.
+        """Commit the state of this very step and return when it is on the disk. A collective call.
 
         Raises TrainerError (RETRYABLE, CheckpointFailed) if the volume refuses: the work would be lost in silence.
         """
-        finite_loss(loss, parts.step)
+        parts.soundness.check(parts.step)
         with during(self._sender, self._ranks.rank, "Checkpointing"), parts.beat.during(heartbeat.SAVE):
             self._saver.finish()
             if self._saver.last_step == parts.step or not self._writable:
@@ -167,7 +197,7 @@ class DirectoryKeeper:
             )
 
     def poll(self) -> None:
-        """Look at the save in flight without waiting for it. Raises FencedError, UserError (NonFiniteLoss)."""
+        """Look at the save in flight without waiting for it. Raises as `finish` of the saver does."""
         self._saver.poll()
 
     def settle(self, seconds: float) -> None:
@@ -193,66 +223,6 @@ class DirectoryKeeper:
         self._failures += 1
         if self._failures <= FAILURES_SAID:
             _say(f"checkpoint {verdict.step} failed ({verdict.reason}): {verdict.message}; training goes on")
-
-
-def finite_loss(loss: Any, step: int) -> float | None:
-    """Return the value of `loss`, None for none. Raises UserError (USER_DATA, NonFiniteLoss). Waits for the device."""
-    if loss is None:
-        return None
-    value = float(loss.item())
-    if not math.isfinite(value):
-        raise UserError(
-            "NonFiniteLoss",
-            f"the loss of step {step} is {value}: lower lr, set clipNorm, use precision bf16 or fp32, or check "
-            "the data",
-            ExitCode.USER_DATA,
-        )
-    return value
-
-
-def open_keeper(worker: Worker, ranks: Ranks, sender: Sender, score: Callable[[], float | None]) -> Keeper:
-    """Return the keeper of this attempt, its directory owned, fenced and swept by rank 0. A collective call.
-
-    Raises UserError (BAD_CONFIG): CheckpointDirInUse, or CheckpointVolumeReadOnly if a checkpoint is required;
-    FencedError for an old attempt.
-    """
-    directory = worker.checkpoint_dir
-    if directory is None:
-        return NoKeeper()
-    owner = ownership.Owner(namespace=worker.namespace, job=worker.job, job_uid=worker.job_uid, attempt=worker.attempt)
-    writable, problem = True, None
-    if ranks.is_first:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            ownership.acquire(directory, owner)
-            layout.sweep(directory, worker.attempt)
-        except OSError as error:
-            writable, problem = False, _read_only(directory, error, worker.checkpoint)
-        except TrainerError as error:
-            problem = error
-    if not ranks.agree(problem is None):
-        raise problem or TrainerError(
-            "PeerLost", "rank 0 could not take the checkpoint directory; its message says why"
-        )
-    writable = ranks.agree(writable)
-    exchange: Exchange = Alone()
-    if ranks.world_size > 1:
-        exchange = Shared(rank=ranks.rank, world_size=ranks.world_size, attempt=worker.attempt)
-    requests = SaveRequests.from_environment()
-    return DirectoryKeeper(
-        directory, worker.checkpoint, owner, exchange, ranks, sender, score, requests, writable=writable
-    )
-
-
-def _read_only(directory: Path, error: OSError, policy: CheckpointPolicy) -> TrainerError | None:
-    """Return the error that a volume which cannot be written is, or None (and a warning) if the job can do without."""
-    text = (
-        f"{directory} cannot be written ({error.strerror}): mount the volume read-write, for the user of this container"
-    )
-    if policy.resume == "Required" or not directory.is_dir():
-        return UserError("CheckpointVolumeReadOnly", text)
-    _say(f"warning: {text}; this job trains without checkpoints")
-    return None
 
 
 def _say(text: str) -> None:

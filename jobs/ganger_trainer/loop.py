@@ -1,7 +1,7 @@
 """The training loop, on one screen: forward, loss, backward, update.
 
 Everything else (batches, checkpoints, agreement, metrics) is handed in and is called between steps. The loop asks the
-device for a value only when a line is logged.
+device for a value only when a line is logged, when the ranks meet (some four times a second), and for a checkpoint.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from ganger_trainer.keeper import Keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.pace import Pace
 from ganger_trainer.signals import stop_requested
+from ganger_trainer.soundness import NonFiniteError, Soundness
 
 
 class Parts(Struct, kw_only=True):
@@ -34,6 +35,7 @@ class Parts(Struct, kw_only=True):
     scaler: Any | None
     order: Order
     feed: Feed
+    soundness: Soundness
     device: Any
     total_steps: int
     step: int = 0
@@ -43,7 +45,8 @@ class Parts(Struct, kw_only=True):
 def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer) -> bool:
     """Train from `parts.step` to `parts.total_steps`; return False if the ranks agreed to stop before.
 
-    The last step reached is checkpointed and committed when it returns. Raises UserError (USER_DATA, NonFiniteLoss).
+    The last step reached is checkpointed and committed when it returns. Raises, on all ranks after the same step,
+    NonFiniteError for a NaN or an infinity, and TrainerError (ReplicaDivergence) for ranks that differ.
     """
     config, task, module, optimizer = parts.config, parts.task, parts.module, parts.optimizer
     scheduler, scaler, feed, step, last_step = parts.scheduler, parts.scaler, parts.feed, parts.step, parts.total_steps
@@ -53,6 +56,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
     synced, unsynced = contextlib.nullcontext(), getattr(module, "no_sync", contextlib.nullcontext)
     clip_norm, evaluate_every, save_every = config.clip_norm, observer.evaluate_every, keeper.every_steps
     parts.beat.begin(step)
+    soundness, losses, compare_every = parts.soundness, parts.soundness.losses, parts.soundness.compare_every
     pace = Pace(config.log_every_seconds, parts.beat, on_host=parts.device.type == "cpu")
     loss = None
     module.train()
@@ -69,6 +73,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
                     loss = task.loss(module, micro.batch)
                 if log and getattr(loss, "ndim", None) != 0:  # the first step is always logged
                     raise NotAScalarError(loss)
+                losses.add_(loss.detach())  # a NaN or an infinity stays in the sum
                 if micro is micros[-1]:
                     pace.backward()
                 scaled = loss if micro.weight == 1.0 else loss * micro.weight
@@ -90,6 +95,8 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
         pace.stepped(share.samples, share.global_samples)
         if log:
             observer.log(parts, pace, loss, norm, micros[-1].batch)
+        if compare_every and step % compare_every == 0:
+            soundness.compare(step)
         if evaluate_every and step % evaluate_every == 0:
             observer.evaluate(parts)
             pace.resumed()
@@ -98,7 +105,12 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             pace.resumed()
         if step == agreement.next_step and step < last_step:
             parts.beat.enter(AGREE)
-            decision = agreement.meet(step, stop=stop_requested(), save=keeper.due(), step_seconds=pace.step_seconds())
+            decision = agreement.meet(
+                step, stop=stop_requested(), save=keeper.due(), step_seconds=pace.step_seconds(),
+                broken=soundness.broken(),
+            )  # fmt: skip
+            if decision.broken:
+                raise NonFiniteError(step)
             if decision.stop:
                 keeper.save_last(parts, loss)
                 observer.finished(parts, loss)

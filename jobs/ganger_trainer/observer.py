@@ -12,7 +12,6 @@ import torch
 
 from ganger_trainer import heartbeat
 from ganger_trainer.failures import UserError
-from ganger_trainer.keeper import finite_loss
 from ganger_trainer.mfu import Work, work
 from ganger_trainer.pace import Pace
 from ganger_trainer.ranks import Ranks
@@ -43,13 +42,12 @@ class Observer:
         self._work: Work | None = None  # asked at the first line: by then the model has all its parameters
 
     def log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
-        """Report this step, and print it on rank 0. Raises UserError (NonFiniteLoss). Waits for the device."""
+        """Report this step, and print it on rank 0. Waits for the device."""
         with parts.beat.during(heartbeat.LOG):
             self._log(parts, pace, loss, norm, batch)
 
     def _log(self, parts: "Parts", pace: Pace, loss: Any, norm: Any, batch: Any) -> None:
-        value = finite_loss(loss, parts.step)
-        assert value is not None  # a step was done
+        value = float(loss.item())
         rate = pace.logged()
         if self._work is None:
             self._work = work(self._task, parts.model, parts.config, self._ranks)
@@ -62,8 +60,8 @@ class Observer:
             rank=self._ranks.rank,
             step=parts.step,
             total_steps=parts.total_steps,
-            epoch=parts.order.epoch(parts.step - 1),
-            loss=value,
+            epoch=parts.order.epoch(parts.order.position(parts.step - 1)),
+            loss=_finite(value),
             learning_rate=rate_of_learning,
             gradient_norm=_finite(float(norm)),
             samples=pace.samples,
@@ -107,6 +105,11 @@ class Observer:
         for name, value in self.metrics.items():
             print(f"{name} {value:.4f}", flush=True)
 
+    def rolled_back(self) -> None:
+        """Forget what was measured since the checkpoint: those steps are trained anew."""
+        self._evaluated_at = self._logged_at = -1
+        self.metrics = {}
+
     def score(self) -> float | None:
         """Return what `keep.best` compares, lower is better; None where the task measures no such thing."""
         if not self.metrics:
@@ -116,15 +119,15 @@ class Observer:
         return self.metrics.get("loss")
 
     def finished(self, parts: "Parts", loss: Any) -> None:
-        """Report where the loop ended. Raises UserError (NonFiniteLoss). Waits for the device."""
-        value = finite_loss(loss, parts.step)
+        """Report where the loop ended. Waits for the device."""
+        value = None if loss is None else _finite(float(loss.item()))
         if value is not None and self._logged_at != parts.step:
             self.sinks.write(parts.step, {"train/loss": value})
         last = msgspec.structs.replace(
             self.last,
             step=parts.step,
             total_steps=parts.total_steps,
-            epoch=parts.order.epoch(max(0, parts.step - 1)),
+            epoch=parts.order.epoch(parts.order.position(max(0, parts.step - 1))),
             loss=self.last.loss if value is None else value,
             metrics=self.metrics,
         )

@@ -52,6 +52,15 @@ class Ranks:
         dist.broadcast(tensor, src=0, group=self._control)
         return int(tensor.item())
 
+    def gather(self, values: Sequence[int]) -> list[list[int]]:
+        """Return, on every rank, the values of each rank in the order of ranks. A collective call; equal lengths."""
+        if self.world_size == 1:
+            return [list(values)]
+        mine = torch.tensor(values, dtype=torch.int64)
+        everyone = [torch.empty_like(mine) for _ in range(self.world_size)]
+        dist.all_gather(everyone, mine, group=self._control)
+        return [[int(value) for value in one.tolist()] for one in everyone]
+
     def leave(self) -> None:
         """End the process group, if there is one. A collective call."""
         if self.world_size > 1:

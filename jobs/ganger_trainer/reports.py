@@ -94,6 +94,14 @@ class Saved(Struct, frozen=True, tag=True):
     message: str = ""
 
 
+class RolledBack(Struct, frozen=True, tag=True):
+    """The gang went back from `step` to the checkpoint of `to_step`, for the `count`-th time. Sent by rank 0."""
+
+    count: int
+    step: int
+    to_step: int
+
+
 class Stopping(Struct, frozen=True, tag=True):
     """A script was told that it should stop."""
 
@@ -117,7 +125,7 @@ class Flush(Struct, frozen=True, tag=True):
     """Sent by the supervisor to itself: everything before it has been heard."""
 
 
-Report = Started | Training | Progress | Entered | Listening | Saved | Stopping | Ended | Flush
+Report = Started | Training | Progress | Entered | Listening | Saved | RolledBack | Stopping | Ended | Flush
 
 _decoder: Final = msgspec.json.Decoder(Report)
 

@@ -13,15 +13,15 @@ import torch
 
 from ganger.contract import ExitCode
 from ganger_trainer import config as configs
-from ganger_trainer import cpus, feed, loop, mfu, randomness, ranks, signals, sinks, stacks, task
-from ganger_trainer.agreement import Agreement
+from ganger_trainer import cpus, feed, loop, mfu, randomness, ranks, rollback, signals, sinks, stacks, task
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError, classify, is_peer_lost
 from ganger_trainer.heartbeat import ENDED, Heartbeat
-from ganger_trainer.keeper import open_keeper
 from ganger_trainer.observer import Observer
+from ganger_trainer.opening import open_keeper
 from ganger_trainer.reports import Ended, Sender, Started, Training
+from ganger_trainer.soundness import Soundness
 
 # How long a failing rank waits for the checkpoint in flight. A victim's peers are gone, so its save may never complete.
 SETTLE_SECONDS: Final = 5.0
@@ -104,7 +104,7 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
         surely=True,
     )
     try:
-        done = loop.train(parts, Agreement(gang, step=parts.step), keeper, observer)
+        done = rollback.train(parts, gang, keeper, observer, sender, worker.non_finite)
     except Exception as error:
         keeper.settle(SETTLE_VICTIM_SECONDS if is_peer_lost(error) else SETTLE_SECONDS)
         observer.sinks.close("Failed")
@@ -163,6 +163,7 @@ def _parts(job: Any, config: configs.TrainConfig, gang: ranks.Ranks, world_size_
             micro_batch=config.micro_batch,
             data_workers=config.data_workers,
         ),
+        soundness=Soundness(model, gang, compare_every=config.parameter_check_every_steps or 0),
         device=gang.device,
         total_steps=total,
     )

@@ -43,7 +43,8 @@ ENV_SCRIPT: Final = "GANGER_SCRIPT"  # JSON list: path and arguments, run under 
 ENV_CONFIG: Final = "GANGER_CONFIG"  # JSON object: spec.config, checked against the task's own config class
 ENV_CHECKPOINT_DIR: Final = "GANGER_CHECKPOINT_DIR"  # absent: the job keeps no checkpoints
 ENV_CHECKPOINT: Final = "GANGER_CHECKPOINT"  # JSON object of `CHECKPOINT_KEYS`
-ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or infinite loss does: Fail
+ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or an infinity does: Fail or Rollback
+ENV_MAX_ROLLBACKS: Final = "GANGER_MAX_ROLLBACKS"  # how often a job may go back before it fails; absent: ROLLBACKS_MAX
 ENV_METRICS_PORT: Final = "GANGER_METRICS_PORT"
 ENV_TERMINATION_LOG: Final = "GANGER_TERMINATION_LOG"  # file that takes the structured last word
 ENV_GRACE_SECONDS: Final = "GANGER_GRACE_SECONDS"  # between SIGTERM and SIGKILL
@@ -85,6 +86,8 @@ TERMINATION_LOG: Final = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
 GRACE_SECONDS: Final = 60  # default of spec.terminationGracePeriodSeconds
 RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
+
+ROLLBACKS_MAX: Final = 3  # by default
 
 CONTROL_MOUNT: Final = "/var/run/ganger"  # token and ca.crt, projected by the kubelet
 

@@ -1,7 +1,8 @@
 """How the background writers of all ranks tell each other what they wrote, without a collective.
 
 A collective from a background thread would have to be ordered against those of the training; keys in the agent's own
-TCP store need no order. A gang of one answers itself. Payloads are bytes, keys are unique per attempt and step.
+TCP store need no order. A gang of one answers itself. Payloads are bytes, keys are unique per attempt, save and step:
+after a rollback a step is saved again, and the verdict on the first time must not be taken for that on the second.
 """
 
 import os
@@ -60,22 +61,24 @@ class Shared:
         self._store = PrefixStore(f"ganger/checkpoint/{attempt}", store)
         self._rank = rank
         self._world_size = world_size
+        self._saves = 0  # every rank posts once for each save
 
     def post(self, step: int, payload: bytes) -> None:
         """Tell rank 0 what this rank wrote."""
-        self._store.set(f"{step}/{self._rank}", payload)
+        self._saves += 1
+        self._store.set(f"{self._saves}/{step}/{self._rank}", payload)
 
     def gather(self, step: int) -> list[bytes]:
         """Return the payloads of all ranks, by rank. Waits for the slowest."""
-        payloads = [self._store.get(f"{step}/{rank}") for rank in range(self._world_size)]
+        payloads = [self._store.get(f"{self._saves}/{step}/{rank}") for rank in range(self._world_size)]
         for rank in range(self._world_size):
-            self._store.delete_key(f"{step}/{rank}")
+            self._store.delete_key(f"{self._saves}/{step}/{rank}")
         return payloads
 
     def publish(self, step: int, verdict: bytes) -> None:
         """Tell every rank how the commit ended."""
-        self._store.set(f"{step}/verdict", verdict)
+        self._store.set(f"{self._saves}/{step}/verdict", verdict)
 
     def verdict(self, step: int) -> bytes:
         """Return how the commit ended. Waits for it."""
-        return bytes(self._store.get(f"{step}/verdict"))
+        return bytes(self._store.get(f"{self._saves}/{step}/verdict"))

@@ -104,7 +104,7 @@ class Saver:
     def _run(self, draft: Draft, buffer: staging.Staging) -> None:
         began = time.monotonic()
         try:
-            self._result = self._writer.write(draft, buffer.image, buffer.first_non_finite("model/"))
+            self._result = self._writer.write(draft, buffer.image, buffer.first_nan("model/"))
         except Exception as error:  # noqa: BLE001 - carried to the training thread, which raises it
             self._result = error
         self._seconds = time.monotonic() - began

@@ -18,8 +18,8 @@ NAMES: Final = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
     torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
 }  # fmt: skip
-# Sign-free exponent masks, by which a NaN or an infinity is told from the bits alone; numpy has no bfloat16.
-_EXPONENT: Final = {
+# The bits of infinity. Without their sign those of a NaN are greater; numpy has no bfloat16.
+_INFINITY: Final = {
     torch.float64: (np.uint64, 0x7FF0000000000000),
     torch.float32: (np.uint32, 0x7F800000),
     torch.float16: (np.uint16, 0x7C00),
@@ -70,15 +70,19 @@ class Staging:
         if on_device:
             torch.cuda.current_stream().synchronize()
 
-    def first_non_finite(self, prefix: str) -> str | None:
-        """Return the name of a tensor under `prefix` with a NaN or an infinity, or None. Uses no torch threads."""
+    def first_nan(self, prefix: str) -> str | None:
+        """Return the name of a tensor under `prefix` that holds a NaN, or None. Uses no torch threads.
+
+        An infinity may be meant: masks of attention, which many models keep as buffers, are full of them.
+        """
         for name, view in self._views.items():
-            if not name.startswith(prefix) or view.dtype not in _EXPONENT or view.numel() == 0:
+            if not name.startswith(prefix) or view.dtype not in _INFINITY or view.numel() == 0:
                 continue
-            kind, mask = _EXPONENT[view.dtype]
+            kind, infinity = _INFINITY[view.dtype]
+            magnitude = kind((1 << (8 * view.element_size() - 1)) - 1)
             bits = view.reshape(-1).view(torch.uint8).numpy().view(kind)
             for start in range(0, bits.size, SCAN_ELEMENTS):
-                if ((bits[start : start + SCAN_ELEMENTS] & kind(mask)) == mask).any():
+                if ((bits[start : start + SCAN_ELEMENTS] & magnitude) > infinity).any():
                     return name
         return None
 

@@ -73,19 +73,19 @@ class Writer:
         self._rank = rank
         self._world_size = world_size
 
-    def write(self, draft: Draft, image: memoryview, non_finite: str | None) -> Verdict:
+    def write(self, draft: Draft, image: memoryview, nan: str | None) -> Verdict:
         """Write this rank's shard and see the step through to its verdict. Raises only what the exchange raises."""
         temporary = self._directory / layout.temporary(draft.step, self._owner.attempt)
-        self._exchange.post(draft.step, msgspec.json.encode(self._shard(temporary, image, non_finite)))
+        self._exchange.post(draft.step, msgspec.json.encode(self._shard(temporary, image, nan)))
         if self._rank == 0:
             posted = [msgspec.json.decode(raw, type=Posted) for raw in self._exchange.gather(draft.step)]
             verdict = self._commit(draft, temporary, posted)
             self._exchange.publish(draft.step, msgspec.json.encode(verdict))
         return msgspec.json.decode(self._exchange.verdict(draft.step), type=Verdict)
 
-    def _shard(self, temporary: Path, image: memoryview, non_finite: str | None) -> Posted:
-        if non_finite is not None:
-            return Posted(reason="NonFiniteLoss", message=f"{non_finite} holds a NaN or an infinity")
+    def _shard(self, temporary: Path, image: memoryview, nan: str | None) -> Posted:
+        if nan is not None:
+            return Posted(reason="NonFiniteLoss", message=f"{nan} holds a NaN")
         name = layout.shard(self._rank)
         try:
             temporary.mkdir(exist_ok=True)

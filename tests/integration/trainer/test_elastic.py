@@ -13,7 +13,7 @@ from apiclient import wait_for
 from ganger_trainer import config as configs
 from ganger_trainer import randomness, worker
 from ganger_trainer.checkpoint import loader, manifest
-from ganger_trainer.keeper import open_keeper
+from ganger_trainer.opening import open_keeper
 from integration.trainer.recorded import task
 from unit.trainer import kit
 
