@@ -113,12 +113,18 @@ REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to ea
 #   ranks              list of at most REPORT_RANKS_MAX objects, one for each local rank with a heartbeat: rank, step,
 #                      stage (one of REPORT_STAGES), ageSeconds since step or stage changed, steps and busySeconds (its
 #                      own work, without waiting for other ranks) since its loop began, state (the kernel's letter)
+#   round              int, which start of the gang's processes inside these pods this is, from 0
+#   failure            object, with phase Failed alone: reason, message, rank as in the termination message;
+#                      exitCode, with which this worker ends if it is not started anew; seconds since it failed;
+#                      lastLines, list of text
 #   longest            object: seconds of the longest first, step, evaluation, checkpoint so far; the least of the ranks
 # Answer, 200 and one JSON object:
 #   nextReportSeconds  float, when to report again         directives  list of {id, kind}, kind one of DIRECTIVES
+#   round              int; greater than the worker's own: end all processes, then start them anew as this round
+#   rung               Process or Container: how           startSeconds  float, how long to wait before
 # 401, 403 and 404: this token, attempt or job is not (any more) welcome. 429 and 5xx: later. None of them stops a step.
 # POST <url>/progress takes the body of Hugging Face's KubeflowCallback and answers 200 {}.
-REPORT_PHASES: Final = ("Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping")
+REPORT_PHASES: Final = ("Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping", "Failed")
 REPORT_CAUSES: Final = ("starting", "restoring", "productive", "checkpointing")
 # In the order in which a rank meets them from one step count to the next; `script` is all of a script's.
 REPORT_STAGES: Final = (
@@ -135,6 +141,16 @@ REPORT_STAGES: Final = (
 )
 REPORT_RANKS_MAX: Final = 64
 DIRECTIVES: Final = ("Checkpoint", "DumpStacks")
+
+# --- restart in place (docs/adr/0010-restart-ladder.md) ---
+# An attempt is one set of pods, a round one start of the gang's processes inside them. A worker whose processes failed
+# reports phase Failed at once and waits this long for a round greater than its own; then it ends with its exit code.
+RESTART_WAIT_SECONDS: Final = 10.0
+# Rung Container: the supervisor ends with this code and the kubelet starts all containers of the pod anew
+# (restartPolicyRules, Kubernetes 1.36). It is no way to end a job, so it is not in ExitCode; a program that ends with
+# it is told as 1. A file in the pod's /tmp carries the number of the round over.
+RESTART_CONTAINER_EXIT_CODE: Final = 88
+ROUNDS_MAX: Final = 1000  # in one attempt: round r meets at the rendezvous port + r
 
 
 class ExitCode(IntEnum):

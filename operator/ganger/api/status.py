@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from ganger.api.observed import Condition
 
+Rung = Literal["Process", "Container", "Pods"]
 Phase = Literal["Pending", "Starting", "Running", "Restarting", "Suspended", "Complete", "Failed"]
 
 
@@ -84,6 +85,13 @@ class Failure(Said, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=512)], ...],
         Meta(description="Last lines of its traceback or of its standard error.", max_length=10),
     ] = ()
+    rung: (
+        Annotated[
+            Rung,
+            Meta(description="What was started anew: the processes, the containers in their pods, or all pods."),
+        ]
+        | None
+    ) = None
 
 
 class Restarts(Said, frozen=True, kw_only=True):
@@ -96,6 +104,14 @@ class Restarts(Said, frozen=True, kw_only=True):
         tuple[Annotated[int, Meta(ge=0)], ...],
         Meta(description="Steps at which their attempts ended, the newest 16, where they were told.", max_length=16),
     ] = ()
+    in_place: Annotated[
+        int,
+        Meta(
+            description="Restarts inside the pods of the present attempt since its last checkpoint: after none the "
+            "processes are started anew, after 1 the containers, after 2 the pods.",
+            ge=0,
+        ),
+    ] = 0
     checkpoint_step: (
         Annotated[int, Meta(description="Step of the newest checkpoint when the attempt began.", ge=0)] | None
     ) = None
@@ -171,6 +187,9 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     phase: Annotated[Phase, Meta(description="One word for people, derived from the conditions.")] | None = None
     observed_generation: Annotated[int, Meta(description="metadata.generation that was acted on.", ge=0)] | None = None
     attempt: Annotated[int, Meta(description="Number of the present attempt, from 0.", ge=0)] = 0
+    round: Annotated[
+        int, Meta(description="Which start of the processes in the pods of this attempt, from 0.", ge=0)
+    ] = 0
     start_time: (
         Annotated[datetime, Meta(description="When the first pod was made since creation or resume.")] | None
     ) = None

@@ -54,6 +54,7 @@ class Channel:
         *,
         leads: Callable[[], bool],
         heard: Callable[[Key], None],
+        urgent: Callable[[Key], None],
     ) -> None:
         self.reports = Reports()
         self._settings = settings
@@ -72,6 +73,7 @@ class Channel:
             monotonic=clock.monotonic,
             leads=leads,
             heard=heard,
+            urgent=urgent,
             counted=metrics.reported,
         )
         self._scrapers = Scrapers(cluster, monotonic=clock.monotonic)

@@ -65,6 +65,7 @@ class Process:
             metrics,
             leads=lambda: self._queue is not None and self.election.is_held(),
             heard=self._heard,
+            urgent=self._enqueue,
         )
         self._reconciler = Reconciler(
             self.caches,

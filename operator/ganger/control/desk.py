@@ -4,6 +4,7 @@ The order of the checks is that of their price: what the caches know first, then
 Whatever is refused is counted and told in a word or two; a stranger learns nothing of what exists.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -14,20 +15,26 @@ import msgspec
 from msgspec import Struct
 
 from ganger.api.observed import Pod
+from ganger.api.status import Rung
 from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_JOB, REPORT_BYTES_MAX, REPORT_SECONDS
 from ganger.control import claims, foreign
 from ganger.control.reports import Key, Reports
 from ganger.control.tokens import Tokens, Unavailable
 from ganger.observe.server import Request, Response
-from ganger.plan import live
+from ganger.plan import ladder, live
 from ganger.plan.directives import Directive, directives
 from ganger.plan.gang import attempt_of, is_over, worker_of
+from ganger.plan.ladder import RUNNING
+from ganger.plan.live import LiveReport
 
 PREFIX = "/v1/jobs/"
 INTERVAL_SECONDS_MIN = 0.5  # between two reports of a worker; a phase that changes is told at once
 REPORTS_PER_SECOND = 200.0  # of all workers together; more than that many times REPORT_SECONDS report less often
 RETRY_SECONDS = 2
+FAILED = "Failed"  # the phase of a worker that waits for what is decided on its failure
+HOLD_SECONDS = 2.0  # how long it is kept waiting in one request, so that it hears at once
+LOOK_SECONDS = 0.02
 
 
 class Known(Protocol):
@@ -53,15 +60,19 @@ class _Sender(Struct, frozen=True, kw_only=True):
     worker: int
 
 
-class _Answer(Struct, frozen=True, kw_only=True, rename="camel"):
+class _Answer(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     next_report_seconds: float
-    directives: tuple[Directive, ...] = ()
+    directives: tuple[Directive, ...]
+    round: int = 0
+    rung: Rung | None = None
+    start_seconds: float | None = None
 
 
 class Desk:
     """The two POST routes below /v1/jobs/.
 
-    leads: whether this process leads. heard: called with a job of which there is news. counted: result and seconds.
+    leads: whether this process leads. heard: called with a job of which there is news; urgent: with one whose news
+    decides whether it goes on. counted: result and seconds.
     """
 
     def __init__(
@@ -74,6 +85,7 @@ class Desk:
         monotonic: Callable[[], float],
         leads: Callable[[], bool],
         heard: Callable[[Key], None],
+        urgent: Callable[[Key], None] | None = None,
         counted: Callable[[str, float], None] = lambda result, seconds: None,
     ) -> None:
         self._known = known
@@ -83,6 +95,7 @@ class Desk:
         self._monotonic = monotonic
         self._leads = leads
         self._heard = heard
+        self._urgent = urgent or heard
         self._counted = counted
 
     async def answer(self, request: Request) -> Response:
@@ -118,7 +131,7 @@ class Desk:
             if kind == "progress":
                 self._take_foreign(sender, request.body)
                 return b"{}"
-            return self._take_own(sender, request.body)
+            return await self._take_own(sender, request.body)
         except msgspec.DecodeError as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from error
 
@@ -147,25 +160,47 @@ class Desk:
             raise _Refused(HTTPStatus.UNAUTHORIZED, "forged")
         return _Sender(job=job, pod=pod, worker=worker_of(pod))
 
-    def _take_own(self, sender: _Sender, body: bytes) -> bytes:
+    async def _take_own(self, sender: _Sender, body: bytes) -> bytes:
         report, uid = live.decode(body), sender.job.metadata.uid
         if (report.attempt, report.worker) != (attempt_of(sender.pod), sender.worker):
             raise _Refused(HTTPStatus.FORBIDDEN, "forged", "the report is of another worker than its token")
         before = self._reports.worker(sender.job.key, uid, report.attempt, report.worker)
         heard = self._monotonic()
         if before is not None and before.own is not None and before.pod_uid == sender.pod.metadata.uid:
-            if report.sequence <= before.own.sequence:
+            # The supervisor of a later round may be a new process that counts from the beginning.
+            if (report.round, report.sequence) <= (before.own.round, before.own.sequence):
                 raise _Refused(HTTPStatus.CONFLICT, "stale", f"sequence {before.own.sequence} was heard before")
-            if heard - before.heard < INTERVAL_SECONDS_MIN:
+            falls = report.phase == FAILED and before.own.phase != FAILED
+            if heard - before.heard < INTERVAL_SECONDS_MIN and not falls and report.round == before.own.round:
                 raise _Refused(HTTPStatus.TOO_MANY_REQUESTS, "limited")
         self._reports.take(sender.job.key, uid, sender.pod.metadata.uid, report, self._now(), heard)
-        self._heard(sender.job.key)
+        waits = sender.job.status.round > 0 and not sender.job.status.is_true(RUNNING)
+        (self._urgent if report.phase == FAILED or waits else self._heard)(sender.job.key)
+        job = await self._decided(sender, report) if report.phase == FAILED else sender.job
+        order = ladder.order(job.status, self._now())
         return msgspec.json.encode(
             _Answer(
                 next_report_seconds=max(REPORT_SECONDS, self._reports.num_workers / REPORTS_PER_SECOND),
-                directives=directives(sender.job, sender.pod, report.done),
+                directives=directives(job, sender.pod, report.done),
+                round=order.round,
+                rung=order.rung,
+                start_seconds=order.start_seconds or None,
             )
         )
+
+    async def _decided(self, sender: _Sender, report: LiveReport) -> TrainingJob:
+        """Wait until it is decided what a failed worker does; return the job then, or as it is after HOLD_SECONDS.
+
+        Raises _Refused where the worker is to end.
+        """
+        deadline = self._monotonic() + HOLD_SECONDS
+        while True:
+            job = self._known.job(*sender.job.key)
+            if job is None or job.status.finished or job.status.attempt != report.attempt:
+                raise _Refused(HTTPStatus.FORBIDDEN, "stale")
+            if job.status.round > report.round or self._monotonic() >= deadline:
+                return job
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _take_foreign(self, sender: _Sender, body: bytes) -> None:
         attempt, uid = attempt_of(sender.pod), sender.job.metadata.uid

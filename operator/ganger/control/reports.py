@@ -139,8 +139,15 @@ class Reports:
 
 
 def _speaker(job: _Job) -> Worker:
-    knowing = [number for number, worker in job.workers.items() if _whole(worker).step is not None]
-    return job.workers[min(knowing or job.workers)]
+    # Whoever still speaks of the round before knows nothing of the present.
+    newest = max(_round(worker) for worker in job.workers.values())
+    present = [number for number, worker in job.workers.items() if _round(worker) == newest]
+    knowing = [number for number in present if _whole(job.workers[number]).step is not None]
+    return job.workers[min(knowing or present)]
+
+
+def _round(worker: Worker) -> int:
+    return worker.own.round if worker.own is not None else 0
 
 
 def _whole(worker: Worker) -> LiveReport:

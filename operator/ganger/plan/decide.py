@@ -2,7 +2,7 @@
 
 Level-triggered: the answer depends on the present facts alone, never on the event that woke the pass. Rules that hold:
 - Complete and Failed are absorbing; clean-up follows from them on every pass.
-- The attempt number moves only by a status write, and nothing else happens in that pass (write-ahead, then act).
+- Attempt and round move only by a status write, and nothing else happens in that pass (write-ahead, then act).
 - A new attempt is created only when no container of an older one can still run.
 Order of the questions: ours at all? finished? suspended? overdue? complete? failed? else start what is missing.
 """
@@ -16,8 +16,8 @@ from ganger.api.observed import Pod
 from ganger.api.status import Failure, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import elastic, ending, grace, hang, lifecycle, pods, progress, service, straggler, volumes
-from ganger.plan.failure import judge, weigh
+from ganger.plan import elastic, ending, grace, hang, ladder, lifecycle, pods, progress, service, straggler, volumes
+from ganger.plan.failure import Verdict, judge, weigh
 from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
 from ganger.plan.remedy import DISRUPTIONS, advised
@@ -40,17 +40,24 @@ def decide(
     if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
         return Decision()
     members = gang(seen.pods, job.status.attempt, elastic.size(job))
-    decision = _decide(job, seen, members, now, unsupported, site)
+    fallen = ladder.fallen(job, members, seen.heard)
+    decision = _decide(job, seen, members, fallen, now, unsupported, site)
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
-    status = progress.accounted(job, members, seen.live, now, decision.status)
+    status = progress.accounted(job, fallen, seen.live, now, decision.status)
     events = decision.events + grace.warnings(job.status, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
 
 def _decide(
-    job: TrainingJob, seen: Seen, members: Gang, now: datetime, unsupported: tuple[str, ...], site: Site
+    job: TrainingJob,
+    seen: Seen,
+    members: Gang,
+    fallen: Gang,
+    now: datetime,
+    unsupported: tuple[str, ...],
+    site: Site,
 ) -> Decision:
     if job.status.finished:
         return ending.clean_up(job, members, now)
@@ -72,11 +79,13 @@ def _decide(
         return ending.complete(job, members, now)
     # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
     was_complete = job.status.is_true(lifecycle.PODS_READY)
-    if members.failed or (was_complete and (members.leaving or members.missing)):
-        return _failed(job, seen, members, now)
-    hung = hang.failure(job, members, seen.heard, now)
+    lost = was_complete and (members.leaving or members.missing)
+    through = ladder.fell_through(job, members, seen.heard, now)
+    if fallen.failed or lost or through is not None:
+        return _failed(job, seen, members, fallen, now, through=through)
+    hung = None if ladder.assembling(job, members, seen.heard) else hang.failure(job, members, seen.heard, now)
     if hung is not None:
-        return _failed(job, seen, members, now, hung)
+        return _failed(job, seen, members, fallen, now, hung=hung)
     move = elastic.due(job, members, now)
     if move is not None:
         event = Event(reason="Resized", message=move.message)
@@ -110,12 +119,22 @@ def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
 
-def _failed(job: TrainingJob, seen: Seen, members: Gang, now: datetime, hung: Failure | None = None) -> Decision:
-    far = headway(job, members, seen.live)
+def _failed(
+    job: TrainingJob,
+    seen: Seen,
+    members: Gang,
+    fallen: Gang,
+    now: datetime,
+    *,
+    through: Verdict | None = None,
+    hung: Failure | None = None,
+) -> Decision:
+    """`fallen` counts workers that only reported their failure as ended. `through`: a restart in place came to nothing."""
+    far = headway(job, fallen, seen.live)
     if hung is not None:
         verdict = weigh(job, hung, progressed=far.progressed, step=far.step)
     else:
-        verdict = judge(job, members, progressed=far.progressed, step=far.step, now=now)
+        verdict = through or judge(job, fallen, progressed=far.progressed, step=far.step, now=now)
     cause = verdict.cause
     if verdict.action == "wait":
         return Decision(requeue_after_seconds=VICTIM_RETRY_SECONDS)
@@ -132,9 +151,12 @@ def _failed(job: TrainingJob, seen: Seen, members: Gang, now: datetime, hung: Fa
         return ending.fail(job, members, now, verdict.reason, sentence, verdict)
     counted = "counted" if verdict.counted else "not counted"
     when = f" in {verdict.delay_seconds:.0f} s" if verdict.delay_seconds else ""
-    message = f"{sentence}; attempt {job.status.attempt + 1} starts{when} ({counted})"
+    rung = "Pods" if through else ladder.rung(job, members, seen.heard, verdict, progressed=far.progressed, now=now)
+    round_ = ladder.next_round(job, seen.heard)
+    what = f"attempt {job.status.attempt + 1} starts" if rung == "Pods" else f"{ladder.NAMES[rung]} {round_} starts"
+    message = f"{sentence}; {what}{when} ({counted})"
     return Decision(
-        status=lifecycle.restarting(job, members, verdict, far, now),
+        status=lifecycle.restarting(job, fallen, verdict, far, now, rung, round_),
         events=(Event(reason="Restarting", message=advised(message, cause), warning=verdict.counted),),
     )
 
@@ -205,6 +227,8 @@ def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
 
 
 def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
+    if ladder.assembling(job, members, seen.heard):
+        return Decision(deletions=stale, requeue_after_seconds=ladder.seconds_left(job, now))
     status, of_hang = hang.noted(job, members, seen.heard, lifecycle.running(job, members, now), now)
     status, of_straggler = straggler.noted(job, members, seen.track, status, now)
     told = grace.measured(job, progress.told(status, seen.live, now), seen.live, now)

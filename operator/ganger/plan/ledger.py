@@ -47,7 +47,7 @@ def account(job: TrainingJob, gang: Gang, live: Live | None, now: datetime) -> G
         return goodput
     news = _report(job, gang, live)
     trained = parts["productive"]
-    for span in _spans(job, gang, news):
+    for span in _spans(job, gang, live, news):
         stop = max(begin, min(_since(birth, span.until), end))
         parts[span.cause] += stop - begin
         begin = stop
@@ -90,11 +90,14 @@ def lost(job: TrainingJob, gang: Gang, live: Live | None) -> tuple[int, float]:
     return steps, steps * seconds.productive / newest if steps and seconds is not None else 0.0
 
 
-def _spans(job: TrainingJob, gang: Gang, news: LiveReport | None) -> list[Span]:
+def _spans(job: TrainingJob, gang: Gang, live: Live | None, news: LiveReport | None) -> list[Span]:
     """Return the whole way of the present attempt; the last span is open. Training counts as productive."""
     if job.status.is_true("Suspended"):
         return [Span(_OPEN, "suspended")]
-    way = _way_up(job.status, gang) + _work(gang, news)
+    if job.status.round > 0:
+        way = _round(job, gang, live, news)
+    else:
+        way = _way_up(job.status, gang) + _work(gang, news, _container_started(gang, news))
     ends = [end.finished_at for pod in gang.failed if (end := terminated(pod)) is not None and end.finished_at]
     if not ends:
         return way
@@ -115,15 +118,28 @@ def _way_up(status: TrainingJobStatus, gang: Gang) -> list[Span]:
     return [Span(pods, waiting), Span(placed, "scheduling"), Span(started, "image")]
 
 
-def _work(gang: Gang, news: LiveReport | None) -> list[Span]:
-    """Return what the worker that speaks for the gang has done since its container started."""
+def _round(job: TrainingJob, gang: Gang, live: Live | None, news: LiveReport | None) -> list[Span]:
+    """Return the whole way of a later round of the attempt: until its processes begin, the gang is restarting."""
+    if live is None or live.report.attempt != job.status.attempt or live.report.round < job.status.round:
+        return [Span(_OPEN, "productive" if job.status.is_true("Running") else "restarting")]
+    if news is None or news.seconds is None:
+        return _work(gang, news, None)
+    began = live.at - timedelta(seconds=sum(structs.astuple(news.seconds)))
+    return [Span(began, "restarting"), *_work(gang, news, began)]
+
+
+def _container_started(gang: Gang, news: LiveReport | None) -> datetime | None:
+    return _started(gang.present[news.worker]) if news is not None and news.worker in gang.present else None
+
+
+def _work(gang: Gang, news: LiveReport | None, began: datetime | None) -> list[Span]:
+    """Return what the worker that speaks for the gang has done since its processes began."""
     if news is None:
         return [Span(_OPEN, "productive")]  # a command that says nothing of its training
     if news.seconds is None:
         return [Span(_OPEN, _OF_PHASE.get(news.phase, "productive"))]
     # Saving is not told by its phase here but by its seconds, see `_saving`.
     now = Span(_OPEN, "productive" if news.phase == "Checkpointing" else _OF_PHASE.get(news.phase, "productive"))
-    began = _started(gang.present[news.worker]) if news.worker in gang.present else None
     if began is None:
         return [now]
     ready = began + timedelta(seconds=news.seconds.starting)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
-from ganger.api.status import Phase, Progress, Restarts, TrainingJobStatus
+from ganger.api.status import Phase, Progress, Restarts, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan import elastic, names
 from ganger.plan.failure import Verdict
@@ -97,7 +97,7 @@ def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: 
         status = _with(status, job, now, (RUNNING, False, reason, message))
     if job.status.is_true(SUSPENDED):
         status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
-        status = msgspec.structs.replace(status, start_time=None, gang_size=elastic.wanted(job))
+        status = msgspec.structs.replace(status, start_time=None, gang_size=elastic.wanted(job), round=0)
     placed = any(pod.spec.node_name for pod in gang.present.values())
     phase: Phase = "Restarting" if status.attempt > 0 else "Starting" if placed else "Pending"
     return _phase(status, job, now, phase, message)
@@ -129,8 +129,19 @@ def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     return _phase(_told(job, gang, status), job, now, "Suspended", "suspended")
 
 
-def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, headway: Headway, now: datetime) -> TrainingJobStatus:
-    """Return the status that opens the next attempt: the write that everything after it relies on."""
+def restarting(
+    job: TrainingJob,
+    gang: Gang,
+    verdict: Verdict,
+    headway: Headway,
+    now: datetime,
+    rung: Rung = "Pods",
+    round_: int = 0,
+) -> TrainingJobStatus:
+    """Return the status that opens the next attempt: the write that everything after it relies on.
+
+    On another rung than Pods it opens `round_` of the present attempt, whose pods are and stay ready.
+    """
     point = newest_checkpoint(job, gang)
     old = job.status.restarts or Restarts()
     steps = () if headway.progressed else old.steps_without_progress
@@ -142,8 +153,21 @@ def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, headway: Headway,
         steps_without_progress=(*steps, *headway.steps)[-STEPS_MAX:] if verdict.counted else steps,
         checkpoint_step=headway.checkpoint_step,
         next_attempt_time=now + timedelta(seconds=verdict.delay_seconds) if verdict.delay_seconds else None,
-        last=verdict.cause,
+        in_place=0 if rung == "Pods" else 1 + (0 if headway.progressed else old.in_place),
+        last=msgspec.structs.replace(verdict.cause, rung=rung),
     )
+    if rung != "Pods":
+        message = f"round {job.status.round} of attempt {job.status.attempt} ended: {verdict.cause.reason}"
+        status = _with(_told(job, gang, _base(job, gang)), job, now, (RUNNING, False, "Restarting", message))
+        status = msgspec.structs.replace(
+            status,
+            round=round_,
+            restarts=restarts,
+            checkpoint=point,
+            workers=job.status.workers,
+            ready_workers=job.status.ready_workers,
+        )
+        return _phase(status, job, now, "Restarting", message)
     message = f"attempt {job.status.attempt} ended: {verdict.cause.reason}"
     status = _with(
         _told(job, gang, _base(job, gang)),
@@ -155,6 +179,7 @@ def restarting(job: TrainingJob, gang: Gang, verdict: Verdict, headway: Headway,
     status = msgspec.structs.replace(
         status,
         attempt=job.status.attempt + 1,
+        round=0,
         gang_size=elastic.size_after_failure(job, gang),
         restarts=restarts,
         checkpoint=point,
@@ -172,12 +197,18 @@ def resized(job: TrainingJob, gang: Gang, move: elastic.Move, now: datetime) -> 
     status = msgspec.structs.replace(
         _with(_told(job, gang, _base(job, gang)), job, now, *facts),
         attempt=job.status.attempt + 1,
+        round=0,
         gang_size=move.size,
         resizes=move.resizes,
+        restarts=_in_new_pods(job.status.restarts),
         workers=f"0/{job.spec.workers}",
         ready_workers=0,
     )
     return _phase(status, job, now, "Restarting", move.message)
+
+
+def _in_new_pods(restarts: Restarts | None) -> Restarts | None:
+    return None if restarts is None else msgspec.structs.replace(restarts, in_place=0)
 
 
 def failed(

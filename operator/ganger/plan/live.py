@@ -14,7 +14,7 @@ from ganger.plan.report import ReportedCheckpoint, Told
 if TYPE_CHECKING:
     from ganger.plan.eta import Estimate
 
-Phase = Literal["Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping"]
+Phase = Literal["Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping", "Failed"]
 Stage = Literal["starting", "log", "evaluate", "checkpoint", "agree", "data", "forward", "backward", "update", "script"]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e10)]
@@ -54,6 +54,20 @@ class Longest(Struct, frozen=True, kw_only=True):
     checkpoint: Seconds = 0.0
 
 
+class ReportedFailure(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why the processes of a worker ended, told before its pod ends.
+
+    exit_code: of the worker, if it is not started anew. seconds: since it failed.
+    """
+
+    reason: Annotated[str, Meta(min_length=1, max_length=64)]
+    message: Annotated[str, Meta(max_length=1000)] = ""
+    rank: Count | None = None
+    exit_code: Annotated[int, Meta(ge=1, le=255)] = 1
+    seconds: Seconds = 0.0
+    last_lines: Annotated[tuple[Annotated[str, Meta(max_length=512)], ...], Meta(max_length=10)] = ()
+
+
 class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     """One report of one worker. A script that says nothing of its training reports a phase alone."""
 
@@ -61,6 +75,8 @@ class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     worker: Count
     sequence: Count
     phase: Phase
+    round: Count = 0
+    failure: ReportedFailure | None = None
     step: Count | None = None
     total_steps: Count | None = None
     epoch: Count | None = None

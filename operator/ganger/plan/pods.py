@@ -14,6 +14,7 @@ from ganger.contract import (
     LABEL_JOB_UID,
     LABEL_WORKER,
     METRICS_PORT,
+    RESTART_CONTAINER_EXIT_CODE,
 )
 from ganger.plan import elastic, names, volumes
 from ganger.plan import site as sites
@@ -43,6 +44,14 @@ _SCRAPE = {
     "prometheus.io/scrape": "true",
     "prometheus.io/port": str(METRICS_PORT),
     "prometheus.io/path": "/metrics",
+}
+# The supervisor alone ends with this code, when it is asked to. Before Kubernetes 1.36 the rule is dropped, and the pod
+# ends instead.
+_RESTARTABLE = {
+    "restartPolicy": "Never",
+    "restartPolicyRules": [
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [RESTART_CONTAINER_EXIT_CODE]}}
+    ],
 }
 _PLACEMENT = ("priority_class_name", "scheduler_name", "service_account_name", "runtime_class_name")
 
@@ -90,6 +99,8 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
         container["command"] = list(spec.command)
     else:
         container["args"] = list(SUPERVISOR)  # the image's entry point, an init process, stays in front
+        if site.listens:  # else nobody would ask for it
+            container |= _RESTARTABLE
     resources = encode(spec.resources)
     if resources:
         container["resources"] = resources

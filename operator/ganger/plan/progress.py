@@ -49,11 +49,11 @@ def accounted(
 ) -> TrainingJobStatus:
     """Return the status that is about to be written, with the time since the last one accounted for."""
     goodput = ledger.account(job, gang, live, now)
-    restarts = status.attempt > job.status.attempt
-    if (restarts and not elastic.keeps_work(job, status)) or _becomes(job.status, status, "Failed"):
+    moves, anew = status.attempt > job.status.attempt, status.round > job.status.round
+    if anew or (moves and not elastic.keeps_work(job, status)) or _becomes(job.status, status, "Failed"):
         steps, seconds = ledger.lost(job, gang, live)
         goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
-    ends = restarts or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))
+    ends = moves or anew or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))
     if ends and live is not None and status.progress == job.status.progress:
         # No worker had a last word on the training, as a script has none: the newest report is what is known.
         status = told(status, msgspec.structs.replace(live, eta=None), now)
