@@ -129,7 +129,7 @@ def _failed(
     through: Verdict | None = None,
     hung: Failure | None = None,
 ) -> Decision:
-    """`fallen` counts workers that only reported their failure as ended. `through`: a restart in place came to nothing."""
+    """`fallen` counts workers that only reported their failure as ended. `through`: a restart in place failed."""
     far = headway(job, fallen, seen.live)
     if hung is not None:
         verdict = weigh(job, hung, progressed=far.progressed, step=far.step)

@@ -108,7 +108,7 @@ def watch(gang_, plain, *, until, lost=0.0, chance=None):
     pods = running_gang(plain)
     current = with_status(plain, decide(plain, Seen(pods=pods), at(0)).status)
     heard, due, now = {}, {0: 1.0, 1: 3.5}, 0.0
-    while now < until and current.status.attempt == 0:
+    while now < until and current.status.round == 0:
         worker = min(due, key=due.__getitem__)
         now = due[worker]
         due[worker] = now + REPORT_SECONDS
@@ -144,7 +144,7 @@ def test_a_day_of_healthy_training_raises_no_suspicion(kind, lost):
         assert not current.status.is_true("HangSuspected"), f"after {now:.0f} s"
         passes += 1
 
-    assert current.status.attempt == 0
+    assert current.status.round == 0
     assert passes > 0.6 * 2 * HOURS * 3600 / REPORT_SECONDS
     assert one.index > 30, "the day had evaluations, checkpoints and stalls"
 
@@ -164,7 +164,7 @@ def test_a_hang_is_found_within_its_timeout_two_reports_and_the_confirmation(kin
             limit = hang.silence(current.spec.failure_policy.hang, gang(running_gang(current), 0, 2), heard)
 
     assert (1, "Hang", stopped) == (
-        current.status.attempt,
+        current.status.round,
         current.status.restarts.last.reason,
         current.status.restarts.last.rank,
     )

@@ -89,10 +89,10 @@ def test_a_gang_that_stands_still_is_suspected_then_restarted_with_its_culprit(w
     one.pass_(later, still(later, age=age, stages=("backward", "data")))
     last = one.job.status.restarts.last
     assert (1, "Hang", 1, "digits-0-1", "node-1") == (
-        one.job.status.attempt, last.reason, last.rank, last.pod, last.node,
+        one.job.status.round, last.reason, last.rank, last.pod, last.node,
     )  # fmt: skip
     assert (1, 1) == (one.job.status.restarts.counted, one.job.status.restarts.total)
-    assert not one.suspected, "the next attempt is judged by itself"
+    assert not one.suspected, "the next round is judged by itself"
     (message,) = one.said_events("Restarting")
     assert message.startswith("Hang: no rank has made progress for 131 s")
     doomed = one.pass_(later + 1).deletions
@@ -277,4 +277,4 @@ def test_a_new_leader_goes_on_from_the_suspicion_in_the_status(watched):
     assert other.suspected
 
     other.pass_(215, still(215, age=143))
-    assert ("Hang", 1) == (other.job.status.restarts.last.reason, other.job.status.attempt)
+    assert ("Hang", 1) == (other.job.status.restarts.last.reason, other.job.status.round)
