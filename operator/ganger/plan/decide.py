@@ -97,9 +97,11 @@ def _recovered(job: TrainingJob, members: Gang) -> Decision:
     """The stored status is older than reality, as after a restore of etcd: take the attempt of the pods."""
     attempt = max(attempt_of(pod) for pod in members.newer)
     if job.spec.elastic is None:
-        return Decision(status=msgspec.structs.replace(job.status, attempt=attempt))
+        return Decision(status=msgspec.structs.replace(job.status, attempt=attempt, round=0))
     # How many pods that attempt has is lost: another one has as many as are wanted.
-    return Decision(status=msgspec.structs.replace(job.status, attempt=attempt + 1, gang_size=job.spec.workers))
+    return Decision(
+        status=msgspec.structs.replace(job.status, attempt=attempt + 1, round=0, gang_size=job.spec.workers)
+    )
 
 
 def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:

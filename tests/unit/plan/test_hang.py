@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from builders import at, job, pod, running_gang, with_status
+from ganger.api.status import Restarts
 from ganger.plan import hang
 from ganger.plan.decide import decide
 from ganger.plan.directives import directives
@@ -95,8 +96,19 @@ def test_a_gang_that_stands_still_is_suspected_then_restarted_with_its_culprit(w
     assert not one.suspected, "the next round is judged by itself"
     (message,) = one.said_events("Restarting")
     assert message.startswith("Hang: no rank has made progress for 131 s")
-    doomed = one.pass_(later + 1).deletions
-    assert {5} == {deletion.grace_seconds for deletion in doomed}, "who hangs needs no time to save"
+    assert "in the same pods round 1 starts" in message, "its supervisors are well and end the ranks"
+
+
+def test_who_hangs_needs_no_time_to_save_when_its_pods_go(watched):
+    one = watched()
+    restarts = Restarts(in_place=2)  # the rungs before are spent
+    one.job = with_status(one.job, msgspec.structs.replace(one.job.status, restarts=restarts))
+    one.pass_(202, still(202, age=130))
+    later = 202 + CONFIRM_SECONDS
+    one.pass_(later, still(later, age=FLOOR_SECONDS + 1 + CONFIRM_SECONDS))
+
+    assert 1 == one.job.status.attempt
+    assert {5} == {deletion.grace_seconds for deletion in one.pass_(later + 1).deletions}
 
 
 def test_a_rank_that_moves_again_ends_the_suspicion(watched):
