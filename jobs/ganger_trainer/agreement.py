@@ -10,6 +10,18 @@ from msgspec import Struct
 
 from ganger_trainer.grace import INTERVAL_SECONDS
 from ganger_trainer.ranks import Ranks
+from ganger_trainer.soundness import NonFiniteError
+
+
+class Wish(Struct, frozen=True):
+    """What one rank asks for. stop: it was told to. save: a checkpoint is due or was asked for; rank 0's word counts.
+
+    broken: it has seen a NaN or an infinity.
+    """
+
+    stop: bool = False
+    save: bool = False
+    broken: bool = False
 
 
 class Decision(Struct, frozen=True):
@@ -17,7 +29,6 @@ class Decision(Struct, frozen=True):
 
     stop: bool
     save: bool
-    broken: bool = False
 
 
 class Agreement:
@@ -28,18 +39,19 @@ class Agreement:
         self._interval = 1
         self.next_step = step + 1
 
-    def meet(self, step: int, *, stop: bool, save: bool, step_seconds: float, broken: bool = False) -> Decision:
-        """Combine the requests of all ranks. A collective call, at `next_step` only.
+    def meet(self, step: int, wish: Wish, *, step_seconds: float) -> Decision:
+        """Combine the wishes of all ranks. A collective call, at `next_step` only.
 
-        stop: this rank was asked to stop. save: a checkpoint is due or was asked for; rank 0's word alone counts.
-        broken: this rank has seen a NaN or an infinity. step_seconds: mean duration of recent steps; rank 0's counts.
+        step_seconds: mean duration of recent steps; rank 0's counts. Raises NonFiniteError if one is broken.
         """
         assert step == self.next_step, f"meeting at step {step}, agreed on {self.next_step}"
         first = self._ranks.is_first
         # At most twice the last interval: one quick first step must not put the next meeting minutes away.
         proposal = max(1, min(int(INTERVAL_SECONDS / max(step_seconds, 1e-9)), 2 * self._interval)) if first else 0
         any_stop, due, self._interval, any_broken = self._ranks.maximum(
-            [int(stop), int(save and first), proposal, int(broken)]
+            [int(wish.stop), int(wish.save and first), proposal, int(wish.broken)]
         )
+        if any_broken:
+            raise NonFiniteError(step)
         self.next_step = step + self._interval
-        return Decision(stop=bool(any_stop), save=bool(due), broken=bool(any_broken))
+        return Decision(stop=bool(any_stop), save=bool(due))

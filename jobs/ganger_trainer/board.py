@@ -10,7 +10,19 @@ from collections.abc import Callable
 from typing import Final
 
 from ganger_trainer.ledger import Ledger
-from ganger_trainer.reports import Ended, Entered, Exit, Progress, Report, Saved, Started, Stopping, Training
+from ganger_trainer.reports import (
+    Ended,
+    Entered,
+    Exit,
+    Progress,
+    Quarantined,
+    Report,
+    RolledBack,
+    Saved,
+    Started,
+    Stopping,
+    Training,
+)
 
 SAVES_KEPT: Final = 8  # of whose durations the longest counts: what a disk did long ago says little of it now
 
@@ -38,7 +50,11 @@ class Board:
         self._saved_time: float | None = None
         self._save_seconds: deque[float] = deque(maxlen=SAVES_KEPT)
         self._save_failures = 0
+        self._failed_in_a_row = 0
+        self._failed: Saved | None = None
+        self._quarantined: list[str] | None = None
         self._metrics: dict[str, float] = {}
+        self._rolled_back: RolledBack | None = None
         self._stopping: set[int] = set()
 
     def hear(self, report: Report | Exit) -> None:
@@ -59,8 +75,14 @@ class Board:
                 case Saved() if report.reason == "":
                     self._saved, self._saved_time = report, time.time()
                     self._save_seconds.append(report.seconds)
+                    self._failed_in_a_row, self._failed = 0, None
                 case Saved():
                     self._save_failures += 1
+                    self._failed_in_a_row, self._failed = self._failed_in_a_row + 1, report
+                case Quarantined():
+                    self._quarantined = report.names
+                case RolledBack():
+                    self._rolled_back = report
                 case Stopping():
                     self._stopping.add(report.rank)
                 case Ended():
@@ -135,6 +157,21 @@ class Board:
         """Return the seconds from copy to commit of the newest saves, none on a worker without rank 0."""
         with self._lock:
             return list(self._save_seconds)
+
+    def checkpoint_trouble(self) -> tuple[Saved, int] | None:
+        """Return the newest save and how many failed in a row with it, None unless it failed."""
+        with self._lock:
+            return (self._failed, self._failed_in_a_row) if self._failed is not None else None
+
+    def quarantined(self) -> list[str] | None:
+        """Return the damaged checkpoints in the volume, None while nobody has looked."""
+        with self._lock:
+            return self._quarantined
+
+    def rollbacks(self) -> RolledBack | None:
+        """Return the newest rollback of this attempt, None if there was none. Only the worker of rank 0 knows."""
+        with self._lock:
+            return self._rolled_back
 
     def metrics(self) -> dict[str, float]:
         """Return the newest value of each named metric."""

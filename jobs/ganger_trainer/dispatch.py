@@ -58,6 +58,12 @@ class Dispatch:
         _, failures, _ = board.checkpoint()
         if failures:
             body["checkpointFailures"] = failures
+        if (trouble := board.checkpoint_trouble()) is not None:
+            failed, in_a_row = trouble
+            body["checkpointTrouble"] = {
+                "inARow": in_a_row, "reason": failed.reason,
+                "message": failed.message[: lastword.MESSAGE_CHARACTERS_MAX],
+            }  # fmt: skip
         if self._done:
             body["done"] = list(self._done)
         return body | self._beats()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from ganger.contract import QUARANTINED_MAX
 from ganger_trainer import heartbeat, randomness
 from ganger_trainer.batches import Skips
 from ganger_trainer.checkpoint import layout, loader, manifest, ownership
@@ -21,7 +22,7 @@ from ganger_trainer.checkpoint.writer import Verdict, Writer
 from ganger_trainer.environment import CheckpointPolicy
 from ganger_trainer.failures import TrainerError
 from ganger_trainer.ranks import Ranks
-from ganger_trainer.reports import Entered, Saved, Sender, during
+from ganger_trainer.reports import Entered, Quarantined, Saved, Sender, during
 from ganger_trainer.save_requests import SaveRequests
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class DirectoryKeeper:
         """Put the newest valid checkpoint into `parts` and return its step, None without one. A collective call."""
         if self._policy.resume != "Never" and layout.look(self._directory).steps:
             self._sender.send(Entered(rank=self._ranks.rank, phase="Restoring"))
-        chosen = loader.choose(self._directory, self._policy, self._ranks, _say)
+        chosen = self._choose(self._policy)
         if chosen is None:
             if self._ranks.is_first and self._writable:
                 layout.supersede(self._directory)
@@ -117,13 +118,21 @@ class DirectoryKeeper:
         self._saver.finish()
         if not self._writable:  # what lies there may be another run's
             return None
-        with during(self._sender, self._ranks.rank, "Restoring"):
+        with during(self._sender, self._ranks.rank, "Restoring"), parts.beat.during(heartbeat.STARTING):
             policy = msgspec.structs.replace(self._policy, resume="Auto", on_no_valid_checkpoint="Restart")
-            chosen = loader.choose(self._directory, policy, self._ranks, _say)
+            chosen = self._choose(policy)
             if chosen is None:
                 return None
             self._begun_step, self._owed = -1, True
             return self._restore(parts, *chosen)
+
+    def _choose(self, policy: CheckpointPolicy) -> tuple[Path, manifest.Manifest] | None:
+        try:
+            return loader.choose(self._directory, policy, self._ranks, _say)
+        finally:
+            if self._ranks.is_first:
+                damaged = layout.look(self._directory).corrupt[:QUARANTINED_MAX]
+                self._sender.send(Quarantined(names=list(damaged)), surely=True)
 
     def _restore(self, parts: "Parts", checkpoint: Path, found: manifest.Manifest) -> int:
         loaded = loader.Loaded(found, checkpoint, self._ranks.rank)

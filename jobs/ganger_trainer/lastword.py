@@ -51,6 +51,10 @@ def progress(board: Board) -> dict[str, Any]:
         message["checkpoint"] = {
             "step": saved.step, "bytes": saved.bytes, "kept": saved.kept, "verified": True, "savedAt": saved.saved_at,
         }  # fmt: skip
+    if (damaged := board.quarantined()) is not None:
+        message["quarantined"] = damaged
+    if (rolled := board.rollbacks()) is not None:
+        message["rollbacks"] = {"count": rolled.count, "step": rolled.step, "toStep": rolled.to_step}
     resumed = [report.resumed_from for report in board.training().values() if report.resumed_from is not None]
     if resumed:
         message["resumedFromStep"] = resumed[0]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from msgspec import Struct, field
 
-from ganger_trainer.agreement import Agreement
+from ganger_trainer.agreement import Agreement, Wish
 from ganger_trainer.batches import Order
 from ganger_trainer.config import TrainConfig
 from ganger_trainer.failures import NotAScalarError
@@ -20,7 +20,7 @@ from ganger_trainer.keeper import Keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.pace import Pace
 from ganger_trainer.signals import stop_requested
-from ganger_trainer.soundness import NonFiniteError, Soundness
+from ganger_trainer.soundness import Soundness
 
 
 class Parts(Struct, kw_only=True):
@@ -105,12 +105,8 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             pace.resumed()
         if step == agreement.next_step and step < last_step:
             parts.beat.enter(AGREE)
-            decision = agreement.meet(
-                step, stop=stop_requested(), save=keeper.due(), step_seconds=pace.step_seconds(),
-                broken=soundness.broken(),
-            )  # fmt: skip
-            if decision.broken:
-                raise NonFiniteError(step)
+            wish = Wish(stop=stop_requested(), save=keeper.due(), broken=soundness.broken())
+            decision = agreement.meet(step, wish, step_seconds=pace.step_seconds())
             if decision.stop:
                 keeper.save_last(parts, loss)
                 observer.finished(parts, loss)

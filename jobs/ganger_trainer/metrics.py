@@ -55,6 +55,8 @@ FAMILIES: Final = (
     _family("checkpoint_step", "gauge", "", "Step of the newest checkpoint."),
     _family("checkpoint_age_seconds", "gauge", "", "Since the newest checkpoint, else since the start."),
     _family("checkpoint_failures_total", "counter", "", "Saves that the volume refused in this attempt."),
+    _family("rollbacks", "gauge", "", "Times that this job went back to a checkpoint after a NaN, if it did here."),
+    _family("checkpoints_quarantined", "gauge", "", "Damaged checkpoints in the volume, never loaded; at most 20."),
     _family("restarts", "gauge", "", "Attempts before this one."),
     _family("gpu_memory_bytes", "gauge", "rank", "GPU memory allocated by tensors."),
     _family("gpu_memory_peak_bytes", "gauge", "rank", "Peak GPU memory allocated by tensors in this attempt."),
@@ -145,6 +147,10 @@ class Page:
         yield "restarts", "", self._attempt
         for name, value in self._board.metrics().items():
             yield "evaluation_metric", "," + _labels(name=name), value
+        if (rolled := self._board.rollbacks()) is not None:
+            yield "rollbacks", "", rolled.count
+        if (damaged := self._board.quarantined()) is not None:
+            yield "checkpoints_quarantined", "", len(damaged)
         if not self._keeps_checkpoints:
             return
         saved, failures, saved_time = self._board.checkpoint()

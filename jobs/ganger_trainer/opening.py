@@ -1,4 +1,4 @@
-"""How an attempt takes its checkpoint directory: whose it is, which attempt may write, and whether it can be written."""
+"""How an attempt takes its checkpoint directory: whose it is, which attempt may write, whether it can be written."""
 
 from collections.abc import Callable
 from pathlib import Path

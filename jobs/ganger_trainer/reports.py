@@ -7,7 +7,6 @@ behind, endings may not. Nothing here waits for the operator, and without a supe
 import contextlib
 import os
 import selectors
-import signal
 import socket
 import tempfile
 import threading
@@ -94,6 +93,12 @@ class Saved(Struct, frozen=True, tag=True):
     message: str = ""
 
 
+class Quarantined(Struct, frozen=True, tag=True):
+    """The damaged checkpoints that lie in the volume, as rank 0 found them when it looked for one to load."""
+
+    names: list[str]
+
+
 class RolledBack(Struct, frozen=True, tag=True):
     """The gang went back from `step` to the checkpoint of `to_step`, for the `count`-th time. Sent by rank 0."""
 
@@ -125,7 +130,9 @@ class Flush(Struct, frozen=True, tag=True):
     """Sent by the supervisor to itself: everything before it has been heard."""
 
 
-Report = Started | Training | Progress | Entered | Listening | Saved | RolledBack | Stopping | Ended | Flush
+Report = (
+    Started | Training | Progress | Entered | Listening | Saved | Quarantined | RolledBack | Stopping | Ended | Flush
+)
 
 _decoder: Final = msgspec.json.Decoder(Report)
 
@@ -244,11 +251,3 @@ def _exit_code(pidfd: int) -> int | None:
     if info is None:
         return None
     return info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal, for people."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

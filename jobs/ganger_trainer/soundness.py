@@ -44,7 +44,7 @@ class Soundness:
         self.losses = torch.zeros((), device=ranks.device)
 
     def broken(self) -> bool:
-        """Return whether a loss of this rank was a NaN or an infinity since the start or `reset`. Waits for the device."""
+        """Return whether a loss of this rank was a NaN or an infinity since `reset`. Waits for the device."""
         return not bool(torch.isfinite(self.losses))
 
     def _unfit(self) -> bool:
@@ -113,8 +113,9 @@ def _bits(tensor: Any) -> Any:
 
 
 def _mixed(sums: list[int]) -> int:
-    """Return one signed 64-bit number of the sums in their order (a polynomial modulo 2^64, odd base: one sum, one
-    change). Pure.
+    """Return one signed 64-bit number of the sums in their order: a polynomial modulo 2^64. Pure.
+
+    Its base is odd, so a change of one sum always shows.
     """
     mixed = 0
     for value in sums:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ganger.contract import USER_ERRORS, ExitCode
 from ganger_trainer.failures import VICTIMS
-from ganger_trainer.reports import Ended, Exit, signal_name
+from ganger_trainer.reports import Ended, Exit
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -112,3 +112,11 @@ def _silent(rank: int, code: int) -> Verdict:
         rank=rank,
         rank_exit_code=code,
     )
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, for people."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -83,6 +83,7 @@ METRICS_PORT: Final = 9095
 CHECKPOINT_MOUNT: Final = "/checkpoints"
 CODE_MOUNT: Final = "/code"
 TERMINATION_LOG: Final = "/dev/termination-log"
+QUARANTINED_MAX: Final = 20
 TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
 GRACE_SECONDS: Final = 60  # default of spec.terminationGracePeriodSeconds
 RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
@@ -104,11 +105,12 @@ REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to ea
 #   attempt, worker  ints          sequence  int that grows with every report of this supervisor
 #   phase            one of REPORT_PHASES: what the worker does now
 # Optional: what the termination message has under the same names: step, totalSteps, epoch, loss, metrics, checkpoint,
-#   resumedFromStep; and
+#   resumedFromStep, quarantined, rollbacks; and
 #   samplesPerSecond   float, of all workers together       learningRate  float
 #   seconds            object: seconds of this attempt by REPORT_CAUSES, on this worker's clock since its process began
 #   graceSecondsNeeded float, what a stop with a checkpoint takes at most, by what was measured (rank 0's worker alone)
 #   checkpointFailures int, saves of this attempt that the volume refused
+#   checkpointTrouble  object, while the newest save failed: inARow int, reason text (ENOSPC ...), message text
 #   done               list of ids of directives that were carried out or begun
 #   ranks              list of at most REPORT_RANKS_MAX objects, one for each local rank with a heartbeat: rank, step,
 #                      stage (one of REPORT_STAGES), ageSeconds since step or stage changed, steps and busySeconds (its
@@ -183,5 +185,7 @@ NOT_COUNTED: Final = frozenset({ExitCode.PREEMPTED, ExitCode.FENCED})
 #   lastLines    list of text: what the pod's standard error said last, where there is no traceback
 #   step, totalSteps, epoch   ints          loss   float       metrics   object of name: number
 #   checkpoint   {step, bytes, kept, verified, savedAt}   the newest committed one
+#   quarantined  list of at most QUARANTINED_MAX names of damaged checkpoints in the volume; absent: not looked
+#   rollbacks    {count, step, toStep}: how often the job went back after a NaN, where the newest was seen and led to
 #   resumedFromStep  int or absent
 OUTCOMES: Final = ("Done", "Preempted", "UserError", "Failed", "Fenced")

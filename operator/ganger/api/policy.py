@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from ganger.api.workload import ObjectName, Part, Quantity
+from ganger.contract import ROLLBACKS_MAX
 
 SECONDS_MAX = 31_536_000  # one year: longer is a typing error
 
@@ -150,8 +151,20 @@ class FailurePolicy(Part, frozen=True, kw_only=True):
     hang: Annotated[Hang, Meta(description="Hang detection.")] = Hang()
     non_finite: Annotated[
         Literal["Fail", "Rollback"],
-        Meta(description="What a NaN or infinite loss does: fail, or roll back and skip the data."),
+        Meta(
+            description="What a NaN or an infinity in loss, gradient or parameter does: fail the job, or go back to "
+            "the newest checkpoint in the running processes and skip the data since. A task, not a script."
+        ),
     ] = "Fail"
+    max_rollbacks: Annotated[
+        int,
+        Meta(
+            description="How often a job may go back before it fails with NonFiniteLoss.",
+            ge=0,
+            le=10_000,
+            examples=[3],
+        ),
+    ] = ROLLBACKS_MAX
     no_progress_restarts: (
         Annotated[
             int,

@@ -66,7 +66,7 @@ class CheckpointStatus(Said, frozen=True, kw_only=True):
     ) = None
     quarantined: Annotated[
         tuple[Annotated[str, Meta(max_length=253)], ...],
-        Meta(description="Damaged ones, never loaded.", max_length=100),
+        Meta(description="Names of damaged ones in the volume, never loaded; the first 20.", max_length=20),
     ] = ()
 
 
@@ -117,6 +117,15 @@ class Restarts(Said, frozen=True, kw_only=True):
     ) = None
     next_attempt_time: Annotated[datetime, Meta(description="The next attempt does not start before.")] | None = None
     last: Annotated[Failure, Meta(description="Cause of the newest restart.")] | None = None
+
+
+class Rollbacks(Said, frozen=True, kw_only=True):
+    """How often the gang went back to a checkpoint because of a NaN or an infinity; no restart, no pod is touched."""
+
+    count: Annotated[int, Meta(description="How often in the life of the job.", ge=0)] = 0
+    last_step: Annotated[int, Meta(description="Step at which the newest was seen.", ge=0)] | None = None
+    to_step: Annotated[int, Meta(description="Step of the checkpoint that it went back to.", ge=0)] | None = None
+    time: Annotated[datetime, Meta(description="When it was heard of.")] | None = None
 
 
 class Resize(Said, frozen=True, kw_only=True):
@@ -211,6 +220,7 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     progress: Annotated[Progress, Meta(description="How far the training is.")] | None = None
     checkpoint: Annotated[CheckpointStatus, Meta(description="The newest checkpoint.")] | None = None
     restarts: Annotated[Restarts, Meta(description="How often the gang was started anew.")] | None = None
+    rollbacks: Annotated[Rollbacks, Meta(description="How often a NaN or an infinity was left behind.")] | None = None
     resizes: Annotated[Resizes, Meta(description="How often an elastic gang changed its size.")] | None = None
     goodput: Annotated[Goodput, Meta(description="Where the time went.")] | None = None
     live_config: Annotated[tuple[LiveValue, ...], Meta(description="Live settings in force.", max_length=64)] = ()

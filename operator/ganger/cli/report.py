@@ -33,6 +33,7 @@ def page(seen: Seen) -> list[str]:
     lines += _section("Goodput", ledger.in_words(seen.job))
     lines += _section("Elastic", _elastic(seen))
     lines += _section("Restarts", _restarts(seen))
+    lines += _section("Rollbacks", _rollbacks(seen))
     lines += _section("Conditions", _conditions(seen))
     lines += _section("Events", _events(seen))
     lines += _section("Next", [" | ".join(next_commands(seen))])
@@ -148,6 +149,16 @@ def _elastic(seen: Seen) -> list[str]:
     if last is not None:
         lines.append(escape(f"last: {last.reason} {figures.age(last.time, seen.now)} ago: {last.message}"))
     return lines
+
+
+def _rollbacks(seen: Seen) -> list[str]:
+    rolled = seen.job.status.rollbacks
+    if rolled is None:
+        return []
+    limit = seen.job.spec.failure_policy.max_rollbacks
+    line = f"{rolled.count} (at most {limit}); last: a NaN or an infinity at step {rolled.last_step}"
+    when = f", {figures.age(rolled.time, seen.now)} ago" if rolled.time is not None else ""
+    return [f"{line}, back to step {rolled.to_step}{when}"]
 
 
 def _restarts(seen: Seen) -> list[str]:

@@ -16,7 +16,20 @@ from ganger.api.observed import Pod
 from ganger.api.status import Failure, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
-from ganger.plan import elastic, ending, grace, hang, ladder, lifecycle, pods, progress, service, straggler, volumes
+from ganger.plan import (
+    elastic,
+    ending,
+    grace,
+    hang,
+    incidents,
+    ladder,
+    lifecycle,
+    pods,
+    progress,
+    service,
+    straggler,
+    volumes,
+)
 from ganger.plan.failure import Verdict, judge, weigh
 from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
@@ -46,7 +59,7 @@ def decide(
         return decision
     # Time goes on without end, so it is written down only together with news.
     status = progress.accounted(job, fallen, seen.live, now, decision.status)
-    events = decision.events + grace.warnings(job.status, status)
+    events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
 
@@ -233,6 +246,7 @@ def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: 
         return Decision(deletions=stale, requeue_after_seconds=ladder.seconds_left(job, now))
     status, of_hang = hang.noted(job, members, seen.heard, lifecycle.running(job, members, now), now)
     status, of_straggler = straggler.noted(job, members, seen.track, status, now)
+    status = incidents.stalled(job, status, seen.live, now)
     told = grace.measured(job, progress.told(status, seen.live, now), seen.live, now)
     if status != job.status:  # what the workers say comes along
         events: tuple[Event, ...] = (*of_hang, *of_straggler)

@@ -98,6 +98,7 @@ def worker_environment(
         contract.ENV_RENDEZVOUS: f"{rendezvous_host}:{rendezvous_port}",
         contract.ENV_CONFIG: msgspec.json.encode(spec.config, order="sorted").decode(),
         contract.ENV_NON_FINITE: spec.failure_policy.non_finite,
+        contract.ENV_MAX_ROLLBACKS: str(spec.failure_policy.max_rollbacks),
         contract.ENV_METRICS_PORT: str(metrics_port),
         contract.ENV_TERMINATION_LOG: termination_log,
         contract.ENV_GRACE_SECONDS: str(spec.termination_grace_period_seconds),

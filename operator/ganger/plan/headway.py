@@ -1,12 +1,13 @@
 """How far an attempt came: its last step, and whether it committed a checkpoint. Pure."""
 
+import msgspec
 from msgspec import Struct
 
 from ganger.api.status import CheckpointStatus, Restarts
 from ganger.api.types import TrainingJob
 from ganger.plan.gang import Gang
 from ganger.plan.live import Live
-from ganger.plan.report import Report, checkpoint, report
+from ganger.plan.report import Report, checkpoint, quarantined, report
 
 
 class Headway(Struct, frozen=True, kw_only=True):
@@ -33,10 +34,16 @@ def last_word(gang: Gang) -> Report:
 
 
 def newest_checkpoint(job: TrainingJob, gang: Gang) -> CheckpointStatus | None:
-    """Return the newest checkpoint that any worker reported or the status already knows."""
-    known = [job.status.checkpoint, *(checkpoint(report(pod)) for pod in gang.present.values())]
+    """Return the newest checkpoint that any worker reported or the status already knows, with the damaged ones."""
+    words = [report(pod) for pod in gang.present.values()]
+    known = [job.status.checkpoint, *map(checkpoint, words)]
     found = [point for point in known if point is not None and point.latest_step is not None]
-    return max(found, key=lambda point: point.latest_step or 0, default=None)
+    newest = max(found, key=lambda point: point.latest_step or 0, default=job.status.checkpoint)
+    if newest is not None and job.status.checkpoint is not None:
+        newest = msgspec.structs.replace(newest, quarantined=job.status.checkpoint.quarantined)
+    for word in words:
+        newest = quarantined(word, newest)
+    return newest
 
 
 def headway(job: TrainingJob, gang: Gang, live: Live | None) -> Headway:

@@ -15,7 +15,7 @@ from ganger.plan import elastic, names
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
 from ganger.plan.headway import Headway, last_word, newest_checkpoint
-from ganger.plan.report import progress, terminated
+from ganger.plan.report import progress, report, rollbacks, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
 SHRUNK = "Shrunk"  # of an elastic job: its gang is smaller than spec.workers
@@ -85,8 +85,11 @@ def _told(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> TrainingJo
     ends = (terminated(pod) for pod in gang.present.values())
     at = max((end.finished_at for end in ends if end is not None and end.finished_at is not None), default=None)
     new: Progress | None = progress(last_word(gang), at)
+    rolled = status.rollbacks
+    for pod in gang.present.values():
+        rolled = rollbacks(report(pod), rolled, at)
     return msgspec.structs.replace(
-        status, progress=new or status.progress, checkpoint=newest_checkpoint(job, gang) or status.checkpoint
+        status, progress=new or status.progress, checkpoint=newest_checkpoint(job, gang), rollbacks=rolled
     )
 
 

@@ -68,6 +68,14 @@ class ReportedFailure(Struct, frozen=True, kw_only=True, rename="camel"):
     last_lines: Annotated[tuple[Annotated[str, Meta(max_length=512)], ...], Meta(max_length=10)] = ()
 
 
+class CheckpointTrouble(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Saves that failed one after the other, the newest among them. reason: what the volume says, as ENOSPC."""
+
+    in_a_row: Annotated[int, Meta(ge=1, le=2**53)]
+    reason: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)]
+    message: Annotated[str, Meta(max_length=1000)] = ""
+
+
 class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     """One report of one worker. A script that says nothing of its training reports a phase alone."""
 
@@ -89,6 +97,7 @@ class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     seconds: AttemptSeconds | None = None
     grace_seconds_needed: Seconds | None = None
     checkpoint_failures: Count = 0
+    checkpoint_trouble: CheckpointTrouble | None = None
     ranks: Annotated[tuple[RankBeat, ...], Meta(max_length=64)] = ()
     longest: Longest = Longest()
     done: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()

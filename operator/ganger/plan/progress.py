@@ -30,7 +30,10 @@ def told(status: TrainingJobStatus, live: Live | None, now: datetime) -> Trainin
             eta_latest_time=_second(live.eta.latest),
         )
     return msgspec.structs.replace(
-        status, progress=new or status.progress, checkpoint=_newest(status.checkpoint, report.checkpoint(live.report))
+        status,
+        progress=new or status.progress,
+        checkpoint=report.quarantined(live.report, _newest(status.checkpoint, report.checkpoint(live.report))),
+        rollbacks=report.rollbacks(live.report, status.rollbacks, now),
     )
 
 
@@ -76,13 +79,16 @@ def _said(status: TrainingJobStatus) -> object:
             eta_latest_time=None,
             samples_per_second=None,
         )
-    return progress, status.checkpoint
+    return progress, status.checkpoint, status.rollbacks
 
 
 def _newest(known: CheckpointStatus | None, new: CheckpointStatus | None) -> CheckpointStatus | None:
     """Return the later of the two: by time, since an attempt may have gone on from an older step."""
     if known is None or new is None:
         return new or known
+    new = msgspec.structs.replace(new, quarantined=known.quarantined)
+    if known.latest_step is None:
+        return new
     if known.latest_time is not None and new.latest_time is not None and known.latest_time != new.latest_time:
         return new if new.latest_time > known.latest_time else known
     return new if (new.latest_step or 0) >= (known.latest_step or 0) else known

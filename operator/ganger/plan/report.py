@@ -4,16 +4,18 @@ The text comes from a pod and is not trusted: whatever does not decode is kept a
 """
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ganger.api.observed import Pod, Terminated
-from ganger.api.status import CheckpointStatus, NamedNumber, Progress
-from ganger.contract import CONTAINER
+from ganger.api.status import CheckpointStatus, NamedNumber, Progress, Rollbacks
+from ganger.contract import CONTAINER, QUARANTINED_MAX
 
 PEER_LOST = "PeerLost"
 _TEXT_LENGTH_MAX = 1000
+CheckpointName = Annotated[str, Meta(max_length=64)]
 
 
 class ReportedCheckpoint(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -24,6 +26,14 @@ class ReportedCheckpoint(Struct, frozen=True, kw_only=True, rename="camel"):
     kept: int | None = None
     verified: bool | None = None
     saved_at: datetime | None = None
+
+
+class ReportedRollbacks(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How often the job went back after a NaN; where the newest was seen, and the step that it went back to."""
+
+    count: Annotated[int, Meta(ge=0, le=2**53)]
+    step: Annotated[int, Meta(ge=0, le=2**53)]
+    to_step: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class Told(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -37,6 +47,8 @@ class Told(Struct, frozen=True, kw_only=True, rename="camel"):
     metrics: dict[str, float] = {}
     checkpoint: ReportedCheckpoint | None = None
     resumed_from_step: int | None = None
+    quarantined: Annotated[tuple[CheckpointName, ...], Meta(max_length=QUARANTINED_MAX)] | None = None
+    rollbacks: ReportedRollbacks | None = None
 
 
 class Report(Told, frozen=True, kw_only=True, rename="camel"):
@@ -104,3 +116,21 @@ def checkpoint(said: Told) -> CheckpointStatus | None:
         bytes=said.checkpoint.bytes,
         kept=said.checkpoint.kept,
     )
+
+
+def quarantined(said: Told, known: CheckpointStatus | None) -> CheckpointStatus | None:
+    """Return what is known of the checkpoints with the damaged ones that the report names.
+
+    They are those that the newest look found: whoever removes one from the volume removes it here.
+    """
+    if said.quarantined is None or (known is None and not said.quarantined):
+        return known
+    return msgspec.structs.replace(known or CheckpointStatus(), quarantined=said.quarantined)
+
+
+def rollbacks(said: Told, known: Rollbacks | None, at: datetime | None) -> Rollbacks | None:
+    """Return how often the job went back, as known and as the report says; the count never falls."""
+    if said.rollbacks is None or (known is not None and said.rollbacks.count <= known.count):
+        return known
+    found = said.rollbacks
+    return Rollbacks(count=found.count, last_step=found.step, to_step=found.to_step, time=at)

@@ -19,10 +19,11 @@ from ganger_trainer.checkpoint import durable, layout, ownership
 from ganger_trainer.checkpoint.exchange import Alone
 from ganger_trainer.checkpoint.saver import Saver
 from ganger_trainer.checkpoint.writer import Draft, Verdict, Writer
-from ganger_trainer.environment import CheckpointPolicy, Worker
+from ganger_trainer.environment import CheckpointPolicy, NonFinitePolicy, Worker
 from ganger_trainer.ranks import Ranks
 
 OWNER = ownership.Owner(namespace="team", job="digits", job_uid="uid-1", attempt=0)
+FAIL = NonFinitePolicy()
 ALONE = Ranks(rank=0, world_size=1, local_rank=0, device=torch.device("cpu"))
 IMAGE = bytes(range(256)) * 16
 
@@ -56,13 +57,16 @@ class Tiny:
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total_steps)
 
 
-def worker(directory: Path | None = None, *, attempt: int = 0, config: str = "{}", **policy: Any) -> Worker:
+def worker(
+    directory: Path | None = None, *, attempt: int = 0, config: str = "{}",
+    non_finite: NonFinitePolicy = FAIL, **policy: Any,
+) -> Worker:  # fmt: skip
     """The only worker of a gang of one."""
     return Worker(
         job="digits", job_uid="uid-1", namespace="team", attempt=attempt, worker=0, workers=1, processes=1,
         rendezvous_host="127.0.0.1", rendezvous_port=0, task="kit_task:task", script=None, config_json=config,
         checkpoint_dir=directory, checkpoint=CheckpointPolicy(**policy), metrics_port=None, termination_log=None,
-        grace_seconds=60, workers_max=1,
+        grace_seconds=60, workers_max=1, non_finite=non_finite,
     )  # fmt: skip
 
 
@@ -105,6 +109,13 @@ def steps_in(directory: Path) -> list[int]:
 
 def shard_of(directory: Path, step: int) -> Path:
     return directory / layout.committed(step) / layout.shard(0)
+
+
+def flip(path: Path, position: int = 100) -> None:
+    """Flip one bit of the file at `path`."""
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
 
 
 class PowerCut(BaseException):

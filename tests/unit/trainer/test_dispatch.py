@@ -16,7 +16,7 @@ from ganger_trainer.board import Board
 from ganger_trainer.dispatch import DONE_MAX, NAME_CHARACTERS_MAX, Dispatch
 from ganger_trainer.environment import HELPER_SOCKET
 from ganger_trainer.heartbeat import Beat, Heartbeat, page
-from ganger_trainer.reports import Entered, Listening, Progress, Saved, Started, Training
+from ganger_trainer.reports import Entered, Listening, Progress, Quarantined, RolledBack, Saved, Started, Training
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import PROCESSES_MAX, Listeners
 from unit.trainer import kit
@@ -86,6 +86,21 @@ def test_a_stop_is_as_long_as_its_worst_moment(worker, monkeypatch):
     # an agreement, the longest step, an evaluation, the save in flight, the copy, the last save, the exit
     assert 0.25 + 2.0 + 5.0 + 3.0 + 0.5 + 3.0 + 1.0 == worker(STARTED, *saves, failed).read().grace_seconds_needed
     assert before.grace_seconds_needed is None
+
+
+def test_a_report_tells_of_damaged_checkpoints_rollbacks_and_saves_that_fail_in_a_row(worker):
+    full = Saved(step=35, seconds=1, reason="ENOSPC", message="No space left on device")
+    here = worker(STARTED, Quarantined(names=["step_20.corrupt"]), RolledBack(count=2, step=33, to_step=30), full, full)
+    said = here.read()
+
+    assert ("step_20.corrupt",) == said.quarantined
+    assert (2, 33, 30) == (said.rollbacks.count, said.rollbacks.step, said.rollbacks.to_step)
+    trouble = said.checkpoint_trouble
+    assert (2, "ENOSPC", "No space left on device") == (trouble.in_a_row, trouble.reason, trouble.message)
+
+    here.board.hear(Saved(step=40, seconds=1, saved_at="2026-01-01T00:00:00Z"))
+    assert here.read().checkpoint_trouble is None
+    assert 2 == here.read().checkpoint_failures
 
 
 def test_nothing_is_reported_before_all_processes_were_forked(worker):

@@ -93,7 +93,7 @@ def test_a_script_comes_with_its_arguments():
             "Invalid enum value 'Maybe' - at `resume`, allowed: Auto, Never, Required",
         ),
         ({"GANGER_CHECKPOINT": '{"everySteps": 1, "everySeconds": 1}'}, "everySteps or everySeconds, not both"),
-        ({"GANGER_NON_FINITE": "Ignore"}, "GANGER_NON_FINITE is 'Ignore', allowed: Fail"),
+        ({"GANGER_NON_FINITE": "Ignore"}, "GANGER_NON_FINITE is 'Ignore', allowed: Fail, Rollback"),
         ({"GANGER_METRICS_PORT": "70000"}, "GANGER_METRICS_PORT is '70000', allowed: a whole number 0 .. 65535"),
     ],
 )

@@ -14,7 +14,7 @@ from ganger_trainer.endpoint import CONNECTIONS_MAX, CONTENT_TYPE, Endpoint
 from ganger_trainer.metrics import FAMILIES, Page
 from ganger_trainer.nvml import Reading
 from ganger_trainer.pace import STEP_BUCKETS, Pace
-from ganger_trainer.reports import Progress, Saved, Training
+from ganger_trainer.reports import Progress, Quarantined, RolledBack, Saved, Training
 
 PROGRESS = Progress(
     rank=1, step=40, total_steps=100, epoch=2, loss=0.25, learning_rate=0.001, gradient_norm=1.5, samples=640,
@@ -45,6 +45,8 @@ def everything():
     board.hear(Training(rank=1, total_steps=100, device="NVIDIA H100 PCIe"))
     board.hear(PROGRESS)
     board.hear(Saved(step=30, seconds=0.5, bytes=99, kept=1))
+    board.hear(Quarantined(names=["step_20.corrupt"]))
+    board.hear(RolledBack(count=1, step=33, to_step=30))
     board.posted("ok")
     return families(board, attempt=2, gpus=lambda: {0: READING})
 
