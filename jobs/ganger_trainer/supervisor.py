@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ganger.contract import ENV_TERMINATION_LOG, ExitCode
-from ganger_trainer import clues, environment, lastword, metrics, nvml
+from ganger_trainer import clues, environment, halt, lastword, metrics, nvml
 from ganger_trainer.board import Board
 from ganger_trainer.channel import Channel
 from ganger_trainer.dispatch import Dispatch
@@ -123,8 +123,7 @@ class Supervisor:
         self._board.stop()
         nothing_to_save = self._spec.task is not None and not self._board.training()
         if again or not pids or nothing_to_save:
-            for pid in pids:
-                _send(pid, signal.SIGKILL)
+            halt.now(self._spec, pids)
             text = "a second SIGTERM ended it at once" if again else "it had not begun to train"
             self._end(Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted", message=text))
         text = (

@@ -12,7 +12,7 @@ from ganger.api.status import Failure
 from ganger.api.types import TrainingJob
 from ganger.contract import NOT_COUNTED, ExitCode
 from ganger.plan.environment import processes_per_worker
-from ganger.plan.gang import Gang, attempt_of, worker_of
+from ganger.plan.gang import Gang, attempt_of, is_leaving, worker_of
 from ganger.plan.remedy import CLASSES, VICTIMS
 from ganger.plan.report import PEER_LOST, Report, report, terminated
 
@@ -47,9 +47,14 @@ def disruption(pod: Pod) -> str:
 
 
 def was_told_to_stop(pod: Pod) -> bool:
-    """Whether the worker stopped as asked: it is no culprit."""
+    """Whether the worker stopped as asked, or was killed on its way there: it is no culprit."""
     end = terminated(pod)
-    return end is not None and end.exit_code in NOT_COUNTED
+    return end is not None and (end.exit_code in NOT_COUNTED or report(pod).outcome == "Preempted")
+
+
+def was_deleted(pod: Pod) -> bool:
+    """Whether the worker stops, or stopped, because somebody deleted its pod."""
+    return is_leaving(pod) or (pod.metadata.deletion_timestamp is not None and was_told_to_stop(pod))
 
 
 def failure(job: TrainingJob, pod: Pod) -> Failure:
@@ -81,17 +86,19 @@ def cause(job: TrainingJob, gang: Gang, now: datetime) -> tuple[Failure, Pod | N
     if culprits:
         first = min(culprits, key=lambda pod: (_ended(pod), worker_of(pod)))
         return failure(job, first), first
-    if gang.leaving:
-        gone = gang.leaving[0]
-        message = f"pod {gone.metadata.name} was deleted"
-        return msgspec.structs.replace(failure(job, gone), reason="PodDeleted", message=message, time=now), gone
+    deleted = [pod for pod in gang.present.values() if was_deleted(pod)]
+    if deleted:
+        found = failure(job, deleted[0])
+        message = f"pod {found.pod} was deleted" + (f": {found.message}" if found.message else "")
+        found = msgspec.structs.replace(found, reason="PodDeleted", message=message, time=found.time or now)
+        return found, deleted[0]
     if gang.missing and not gang.failed:
         message = f"the pod of worker {gang.missing[0]} is gone"
         return Failure(attempt=job.status.attempt, reason="PodDeleted", message=message, time=now), None
-    # Whoever waited in vain saw it before those that it hung up on.
+    # Whoever was told to stop began it; whoever waited in vain saw it before those that it hung up on.
     first = min(
         gang.failed,
-        key=lambda pod: (was_told_to_stop(pod), report(pod).reason == PEER_LOST, _ended(pod), worker_of(pod)),
+        key=lambda pod: (not was_told_to_stop(pod), report(pod).reason == PEER_LOST, _ended(pod), worker_of(pod)),
     )
     return failure(job, first), first
 

@@ -14,7 +14,7 @@ from ganger.api.policy import FailurePolicy
 from ganger.api.status import Failure, Restarts
 from ganger.api.types import TrainingJob
 from ganger.contract import USER_ERRORS
-from ganger.plan.attribution import cause, disruption, was_told_to_stop
+from ganger.plan.attribution import cause, disruption, was_deleted, was_told_to_stop
 from ganger.plan.gang import Gang
 from ganger.plan.remedy import VICTIMS
 
@@ -55,10 +55,17 @@ def judge(job: TrainingJob, gang: Gang, *, progressed: bool, step: int | None = 
     assert gang.failed or gang.leaving or gang.missing, "nothing failed"
     found, pod = cause(job, gang, now)
     age_seconds = (now - (found.time or now)).total_seconds()
-    if found.reason in VICTIMS and len(gang.failed) < gang.num_workers and age_seconds < VICTIM_WAIT_SECONDS:
-        # A victim's end may be seen before the culprit's; the kubelets report each on its own.
+    disrupted = pod is None or bool(was_deleted(pod) or disruption(pod))
+    stopped = pod is not None and was_told_to_stop(pod)
+    if (
+        (found.reason in VICTIMS or (stopped and not disrupted))
+        and len(gang.failed) < gang.num_workers
+        and age_seconds < VICTIM_WAIT_SECONDS
+    ):
+        # A victim's end may be seen before the culprit's; the kubelets report each on its own. And where one is told to
+        # stop, all stop: the end of another may be seen before that of the one that is to blame for it.
         return Verdict(action="wait", cause=found)
-    if pod is None or pod in gang.leaving or disruption(pod) or was_told_to_stop(pod):
+    if disrupted or stopped:
         return Verdict(action="restart", cause=found, reason=found.reason)
     return weigh(job, found, progressed=progressed, step=step)
 

@@ -1,5 +1,6 @@
 """Pods as plain processes: one supervisor per worker on the loopback address, as `ganger run` starts them."""
 
+import hashlib
 import json
 import os
 import signal
@@ -44,11 +45,12 @@ class Gang:
     checkpoint: dict[str, Any] = field(default_factory=lambda: {"everySteps": 5})
     attempt: int = 0
     prefix: tuple[str, ...] = ()  # a program that starts the supervisor
+    port: int = 0
     pods: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, **config: Any) -> "Gang":
-        port = free_port()
-        self.pods = [self._pod(worker, port, self.config | config) for worker in range(self.workers)]
+        self.port = free_port()
+        self.pods = [self._pod(worker, self.port, self.config | config) for worker in range(self.workers)]
         return self
 
     def _pod(self, worker: int, port: int, config: dict[str, Any]) -> subprocess.Popen[str]:
@@ -105,6 +107,16 @@ class Gang:
 
     def signal(self, worker: int, number: int = signal.SIGTERM) -> None:
         self.pods[worker].send_signal(number)
+
+    def shards(self, step: int) -> list[str]:
+        """SHA-256 of each shard of a checkpoint: model, optimizer, schedule and generators, byte for byte."""
+        found = sorted((self.directory / "checkpoints" / f"step_{step}").glob("*.safetensors"))
+        assert self.workers == len(found)
+        return [hashlib.sha256(shard.read_bytes()).hexdigest() for shard in found]
+
+    def entries(self) -> list[str]:
+        """What lies in the checkpoint directory."""
+        return sorted(path.name for path in (self.directory / "checkpoints").iterdir())
 
     def kill(self) -> None:
         for pod in self.pods:

@@ -1,6 +1,5 @@
 """Two pods on the loopback address: resume, preemption, victims and culprits."""
 
-import hashlib
 import signal
 import time
 
@@ -18,13 +17,6 @@ def state(gang, step):
     for path in sorted((gang.directory / "checkpoints" / f"step_{step}").glob("*.safetensors")):
         tensors |= load_file(path)
     return tensors
-
-
-def shard_hashes(gang, step):
-    """SHA-256 of each shard of the checkpoint of `step`: model, optimizer, schedule and generators, byte for byte."""
-    shards = sorted((gang.directory / "checkpoints" / f"step_{step}").glob("*.safetensors"))
-    assert gang.workers == len(shards)
-    return [hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards]
 
 
 def assert_equal_bits(expected, actual):
@@ -54,7 +46,7 @@ def test_killed_gang_resumes_to_the_same_bits_as_an_uninterrupted_one(gangs, kil
     assert [0, 0] == second.codes
     assert kill_at // 5 * 5 - 5 <= second.messages[0]["resumedFromStep"] < kill_at
     assert_equal_bits(state(whole, 40), state(broken, 40))
-    assert shard_hashes(whole, 40) == shard_hashes(broken, 40)
+    assert whole.shards(40) == broken.shards(40)
 
 
 def test_gang_stopped_by_sigterm_resumes_to_the_same_shards_as_an_uninterrupted_one(gangs):
@@ -72,7 +64,7 @@ def test_gang_stopped_by_sigterm_resumes_to_the_same_shards_as_an_uninterrupted_
     assert [143, 143] == first.codes
     assert [0, 0] == second.codes
     assert 0 < first.messages[0]["step"] == second.messages[0]["resumedFromStep"] < 120
-    assert shard_hashes(whole, 120) == shard_hashes(stopped, 120)
+    assert whole.shards(120) == stopped.shards(120)
 
 
 def test_sigterm_to_one_pod_stops_all_at_one_step_with_a_checkpoint_and_no_lost_step(gangs):

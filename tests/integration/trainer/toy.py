@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganger_trainer import TrainConfig
+from ganger_trainer.checkpoint import durable
 
 
 class Toy:
@@ -26,6 +28,10 @@ class Toy:
         nan_at: int | None = None
         raise_at: int | None = None
         missing: str | None = None
+        hold_at: int | None = None  # the forward pass of this step of rank 0 waits for `go`
+        hold_model: bool = False  # every rank waits for `go` before its loop
+        hold_save: int | None = None  # writing the checkpoint of this step waits for `go`
+        go: str = ""  # a file
 
     def __init__(self) -> None:
         self.config: Any = None
@@ -33,6 +39,10 @@ class Toy:
 
     def model(self, config: Any) -> Any:
         self.config = config
+        if config.hold_model:
+            self._hold("the model")
+        if config.hold_save is not None:
+            self._hold_save(config.hold_save)
         return nn.Sequential(nn.Linear(8, config.width), nn.Dropout(0.2), nn.Tanh(), nn.Linear(config.width, 1))
 
     def data(self, config: Any) -> Any:
@@ -50,11 +60,28 @@ class Toy:
             os.kill(os.getpid(), signal.SIGKILL)
         if config.raise_at == step and mine:
             raise RuntimeError("a bug of the user")
+        if config.hold_at == step and mine:
+            self._hold(f"step {step}")
         if config.step_sleep:
             time.sleep(config.step_sleep)
         noise = random.random() * 1e-3 + float(np.random.rand()) * 1e-3
         loss = functional.mse_loss(model(x_BF), y_B1) + noise
         return loss * float("nan") if config.nan_at == step else loss
+
+    def _hold(self, what: str) -> None:
+        print(f"{what} is held", flush=True)
+        while not Path(self.config.go).exists():
+            time.sleep(0.01)
+
+    def _hold_save(self, step: int) -> None:
+        write = durable.write
+
+        def held(path: Path, data: Any) -> str:
+            if path.parent.name.startswith(f"step_{step}."):
+                self._hold("the save")
+            return write(path, data)
+
+        durable.write = held
 
     def optimizer(self, model: Any, config: Any) -> Any:
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)

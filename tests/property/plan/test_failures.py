@@ -60,7 +60,7 @@ def test_restarts_are_counted_as_the_policy_says(failures, max_restarts, no_prog
         failed = pod(
             a_job, 1, attempt=attempt, exit_code=code, said=said, ended=now, conditions=DISRUPTED if disrupted else None
         )
-        decision = decide(a_job, Seen(pods=(pod(a_job, 0, attempt=attempt), failed)), at(now))
+        decision = decide(a_job, Seen(pods=(pod(a_job, 0, attempt=attempt), failed)), at(now + 5))
         before, a_job = a_job.status.restarts, with_status(a_job, decision.status)
         model.fail(code, disrupted, progressed, step)
         restarts = a_job.status.restarts

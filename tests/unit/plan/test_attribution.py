@@ -111,3 +111,39 @@ def test_supervisors_word_names_rank_and_message():
 
 def test_termination_message_that_is_no_json_is_kept_as_text():
     assert "Killed by hand" == failure(job(), pod(job(), 1, exit_code=1, said="Killed by hand")).message
+
+
+STOPPED = {"outcome": "Preempted", "reason": "Preempted"}
+
+
+def test_of_a_gang_that_stopped_together_the_deleted_pod_is_the_cause_even_when_it_is_seen_late():
+    a_job = job()
+    deleted = pod(a_job, 1, exit_code=143, said=STOPPED, ended=9)
+    deleted = msgspec.structs.replace(
+        deleted, metadata=msgspec.structs.replace(deleted.metadata, deletion_timestamp=at(5))
+    )
+    found = of(pod(a_job, 0, exit_code=143, said=STOPPED, ended=8), deleted)
+
+    assert ("PodDeleted", "digits-0-1", "pod digits-0-1 was deleted") == (found.reason, found.pod, found.message)
+
+
+def test_a_deleted_pod_that_was_killed_on_its_way_to_a_stop_says_what_to_raise():
+    a_job = job()
+    words = STOPPED | {"message": "it did not finish within 60 s: raise spec.terminationGracePeriodSeconds"}
+    killed = pod(a_job, 1, exit_code=137, said=words)
+    killed = msgspec.structs.replace(
+        killed, metadata=msgspec.structs.replace(killed.metadata, deletion_timestamp=at(5))
+    )
+    lost = pod(a_job, 0, exit_code=1, said={"outcome": "Failed", "reason": "PeerLost"}, ended=9)
+    found = of(lost, killed)
+
+    assert ("PodDeleted", "digits-0-1", 137) == (found.reason, found.pod, found.exit_code)
+    assert f"pod digits-0-1 was deleted: {words['message']}" == found.message
+
+
+def test_a_worker_that_was_told_to_stop_before_it_trained_is_the_cause_and_its_peers_are_not():
+    a_job = job()
+    lost = pod(a_job, 0, exit_code=1, said={"outcome": "Failed", "reason": "PeerLost"}, ended=8)
+    found = of(lost, pod(a_job, 1, exit_code=143, said=STOPPED, ended=9))
+
+    assert ("Preempted", "digits-0-1") == (found.reason, found.pod)

@@ -16,7 +16,7 @@ def verdict(exit_code, *, rules=(), counted=0, reason="", said=None, conditions=
     a_job = with_status(a_job, TrainingJobStatus(restarts=restarts))
     failed = pod(a_job, 1, exit_code=exit_code, reason=reason, said=said, conditions=conditions)
     members = gang((pod(a_job, 0), failed), 0, 2)
-    return judge(a_job, members, progressed=False, step=step, now=at(12))
+    return judge(a_job, members, progressed=False, step=step, now=at(14))
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,20 @@ def test_program_that_told_no_step_fails_without_one():
     note = "1 restart made no new checkpoint (failurePolicy.noProgressRestarts)"
 
     assert note == verdict(1, counted=1, noProgressRestarts=1).note
+
+
+def test_where_all_stop_together_the_one_that_is_to_blame_for_it_is_waited_for():
+    a_job = job()
+    stopped = {"outcome": "Preempted", "reason": "Preempted"}
+    first = pod(a_job, 0, exit_code=143, said=stopped, ended=10)
+    evicted = [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]
+
+    def fate(*pods, now):
+        found = judge(a_job, gang(pods, 0, 2), progressed=True, now=at(now))
+        return found.action, found.counted, found.cause.reason, found.cause.pod
+
+    assert "wait" == fate(first, pod(a_job, 1), now=11)[0]
+    second = pod(a_job, 1, exit_code=143, said=stopped, ended=10, conditions=evicted)
+    assert ("restart", False, "Evicted", "digits-0-1") == fate(first, second, now=11)
+    # A worker of another program may stop alone.
+    assert ("restart", False, "Preempted", "digits-0-0") == fate(first, pod(a_job, 1), now=14)
