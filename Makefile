@@ -12,7 +12,7 @@ LOCKS := requirements/dev.lock requirements/torch-2.15.0.lock
 VENV := $(GANGER_CACHE)/venv/$(shell cat $(LOCKS) | sha256sum | cut -c1-12)
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
-FAST := tests/unit tests/property tests/golden
+FAST := tests/unit tests/property tests/golden tests/chaos
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/dev
 export GANGER_CACHE
 export PATH := $(VENV)/bin:$(PATH)
@@ -46,8 +46,12 @@ $(VENV)/.complete: | $(LOCKS)
 	@touch $@ && echo "setup: done"
 
 .PHONY: unit
-unit: setup ## unit, property and golden tests: no cluster, under 30 s
+unit: setup ## unit, property, golden and crash tests in memory: no cluster
 	@$(PYTEST) $(FAST) -q -n 3 --dist worksteal  # three on two cores: half of the time is waiting for clocks
+
+.PHONY: chaos
+chaos: setup ## every crash plan: kill the operator at each of its writes, and compare the ends; prints the counts
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(PY) -m chaos
 
 .PHONY: itest
 itest: setup ## integration tests on a real API server

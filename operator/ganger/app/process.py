@@ -24,6 +24,7 @@ from ganger.runtime.controller import Controller
 from ganger.runtime.events import Recorder
 from ganger.runtime.lease import Election
 from ganger.runtime.limiter import Limiter
+from ganger.runtime.ports import Clock
 from ganger.runtime.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,19 @@ DRAIN_SECONDS = 1.0  # for the last events, before the lease is given back
 
 
 class Process:
-    """Everything that lives as long as the process."""
+    """Everything that lives as long as the process. clock: the API server's time by the machine's clocks if None."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, gate: WriteGate, metrics: OperatorMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        gate: WriteGate,
+        metrics: OperatorMetrics,
+        clock: Clock | None = None,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self.clock = ServerClock(cluster.server_offset_seconds)
+        self.clock: Clock = clock or ServerClock(cluster.server_offset_seconds)
         self.caches = Caches()
         self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics)
         # Unique for each start: a restarted process must not take its own old lease for a held one.

@@ -1,0 +1,78 @@
+"""Whatever write the operator dies at, the job ends as if it had not: every plan of every scenario, in memory."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from chaos.campaign import doubles, plan_of, simulate, singles, text_of
+from chaos.plans import plans, reference, run
+from chaos.scenarios import SCENARIOS
+from ganger.plan import decide, ending
+from ganger.plan.seen import Decision
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)  # thousands of deaths, all of them meant
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_death_at_any_write_changes_nothing(name):
+    assert [] == simulate(name, singles([name])).failures
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_standby_takes_over_at_any_write(name):
+    faults = [(name, plan) for plan in plans(name) if "before" in plan.values()]
+
+    assert [] == simulate(name, faults, has_standby=True).failures
+
+
+def test_a_death_in_the_recovery_from_a_death_changes_nothing():
+    campaign = simulate("two faults", doubles(SCENARIOS, 100))
+
+    assert [] == campaign.failures
+    assert 100 == campaign.plans
+
+
+def test_the_plans_with_one_fault_are_at_least_900():
+    assert 900 <= sum(len(plans(name)) for name in SCENARIOS)
+
+
+def test_a_run_is_the_same_each_time():
+    assert run(SCENARIOS["exhausted-restarts"], {7: "lost"}) == run(SCENARIOS["exhausted-restarts"], {7: "lost"})
+
+
+def test_a_plan_is_read_as_it_is_written():
+    plan = {3: "before", 9: "lost"}
+
+    assert plan == plan_of(text_of(plan))
+    assert "3:before,9:lost" == text_of(plan)
+
+
+# --- the harness is seen to find what is wrong ---
+@pytest.fixture
+def mutant(monkeypatch):
+    """Puts a fault into the operator; what was learnt of the good one is forgotten before and after."""
+    reference.cache_clear()
+    yield monkeypatch.setattr
+    reference.cache_clear()
+
+
+def test_an_operator_that_cleans_up_only_once_is_found(mutant):
+    """It removes the pods together with the end of the job, never afterwards: a death between the two leaks them."""
+    honest = ending.fail
+
+    def once(job, members, *others):
+        return replace(honest(job, members, *others), deletions=decide._deletions(members.all, 5))
+
+    mutant(ending, "fail", once)
+    mutant(ending, "clean_up", lambda *_: Decision())
+    campaign = simulate("once", singles(["deadline"]))
+
+    assert 0 < len(campaign.failures) < campaign.plans
+    assert "INV-5 pod digits-0-0 outlives its job" in campaign.failures[0]
