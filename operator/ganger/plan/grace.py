@@ -12,7 +12,10 @@ import msgspec
 from ganger.api.conditions import upsert
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
+from ganger.plan.attribution import was_told_to_stop
+from ganger.plan.gang import Gang, is_over
 from ganger.plan.live import Live
+from ganger.plan.remedy import DISRUPTIONS
 from ganger.plan.seen import Event
 
 TOO_SHORT = "GracePeriodTooShort"
@@ -50,6 +53,24 @@ def measured(job: TrainingJob, status: TrainingJobStatus, live: Live | None, now
         generation=job.metadata.generation,
     )
     return msgspec.structs.replace(status, conditions=conditions)
+
+
+def keeps_work(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> bool:
+    """Whether `status` opens an attempt after a disruption whose workers are just making their last checkpoint.
+
+    They are told to stop, all of them are there, and none has failed. Should the period be too short after all, the
+    steps that were lost are not booked as such.
+    """
+    last, checkpoint = status.restarts.last if status.restarts is not None else None, job.spec.checkpoint
+    stopping = all(was_told_to_stop(pod) or not is_over(pod) for pod in gang.present.values())
+    return (
+        status.attempt > job.status.attempt
+        and last is not None
+        and last.reason in DISRUPTIONS - {"NodeLost"}
+        and (job.spec.task is not None and checkpoint is not None and checkpoint.resume != "Never")
+        and not gang.missing
+        and stopping
+    )
 
 
 def warnings(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[Event, ...]:

@@ -53,7 +53,8 @@ def accounted(
     """Return the status that is about to be written, with the time since the last one accounted for."""
     goodput = ledger.account(job, gang, live, now)
     moves, anew = status.attempt > job.status.attempt, status.round > job.status.round
-    if anew or (moves and not elastic.keeps_work(job, status)) or _becomes(job.status, status, "Failed"):
+    kept = elastic.keeps_work(job, status) or grace.keeps_work(job, gang, status)
+    if anew or (moves and not kept) or _becomes(job.status, status, "Failed"):
         steps, seconds = ledger.lost(job, gang, live)
         goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
     ends = moves or anew or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))

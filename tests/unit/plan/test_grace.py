@@ -93,3 +93,33 @@ def test_pods_and_workers_get_the_period_of_the_spec():
 
     assert 240 == manifest["spec"]["terminationGracePeriodSeconds"]
     assert "240" == environment["GANGER_GRACE_SECONDS"]
+
+
+EVICTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+LOST = [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "other", "lost"),
+    [
+        (EVICTED, {}, 0),
+        (EVICTED, {"exit_code": 143, "said": {"outcome": "Preempted", "step": 26, "checkpoint": {"step": 26}}}, 0),
+        (EVICTED, {"exit_code": 1, "said": {"outcome": "Failed", "reason": "Exception", "step": 25}}, 15),
+        (LOST, {}, 15),
+    ],
+)
+def test_a_gang_that_is_told_to_stop_loses_no_step_and_one_that_cannot_loses_those_since_its_checkpoint(
+    conditions, other, lost
+):
+    start = job(checkpoint=CHECKPOINT)
+    both = (pod(start, 0), pod(start, 1))
+    report = LiveReport(
+        attempt=0, worker=0, sequence=1, phase="Training", step=25, checkpoint=ReportedCheckpoint(step=10),
+        seconds=AttemptSeconds(productive=25.0),
+    )  # fmt: skip
+    live = Live(report=report, at=at(40))
+    start = with_status(start, decide(start, Seen(pods=both, live=live), at(40)).status)
+    evicted = pod(start, 0, leaving=True, conditions=conditions)
+    status = decide(start, Seen(pods=(evicted, pod(start, 1, **other)), live=live), at(41)).status
+
+    assert (1, lost) == (status.attempt, status.goodput.lost_steps)
