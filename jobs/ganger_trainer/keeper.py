@@ -15,7 +15,7 @@ import msgspec
 from ganger.contract import QUARANTINED_MAX
 from ganger_trainer import heartbeat, randomness
 from ganger_trainer.batches import Skips
-from ganger_trainer.checkpoint import layout, loader, manifest, ownership
+from ganger_trainer.checkpoint import layout, loader, ownership
 from ganger_trainer.checkpoint.exchange import Exchange
 from ganger_trainer.checkpoint.saver import Saver
 from ganger_trainer.checkpoint.writer import Verdict, Writer
@@ -108,7 +108,7 @@ class DirectoryKeeper:
             if self._ranks.is_first and self._writable:
                 layout.supersede(self._directory)
             return None
-        return self._restore(parts, *chosen)
+        return self._restore(parts, chosen)
 
     def roll_back(self, parts: "Parts") -> int | None:
         """Put the newest valid checkpoint of this job into `parts` and return its step, None without one.
@@ -124,9 +124,9 @@ class DirectoryKeeper:
             if chosen is None:
                 return None
             self._begun_step, self._owed = -1, True
-            return self._restore(parts, *chosen)
+            return self._restore(parts, chosen)
 
-    def _choose(self, policy: CheckpointPolicy) -> tuple[Path, manifest.Manifest] | None:
+    def _choose(self, policy: CheckpointPolicy) -> loader.Loaded | None:
         try:
             return loader.choose(self._directory, policy, self._ranks, _say)
         finally:
@@ -134,8 +134,8 @@ class DirectoryKeeper:
                 damaged = layout.look(self._directory).corrupt[:QUARANTINED_MAX]
                 self._sender.send(Quarantined(names=list(damaged)), surely=True)
 
-    def _restore(self, parts: "Parts", checkpoint: Path, found: manifest.Manifest) -> int:
-        loaded = loader.Loaded(found, checkpoint, self._ranks.rank)
+    def _restore(self, parts: "Parts", loaded: loader.Loaded) -> int:
+        found = loaded.manifest
         loader.load_model(parts.model, loaded)
         parts.optimizer.load_state_dict(loaded.parts["optimizer"])
         for name, part in (("scheduler", parts.scheduler), ("scaler", parts.scaler)):

@@ -4,8 +4,11 @@ fsync before rename, and fsync of the parent after it: a file system may commit 
 Every call that touches the disk goes through `os` by name, so that tests can cut the power at each of them.
 """
 
+import errno
 import hashlib
+import io
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +59,19 @@ def replace_file(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open the regular file at `path` for reading.
+
+    Raises OSError for anything else: a link may lead out of the checkpoint, and a pipe has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of the file at `path`."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of the regular file at `path`. Raises OSError."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from ganger_trainer.checkpoint import durable
+
 MANIFEST: Final = "manifest.json"
 LOCK: Final = "LOCK"
 FENCE: Final = "FENCE"
@@ -47,9 +49,10 @@ def shard(rank: int) -> str:
 def look(directory: Path) -> Listing:
     """Return what lies in `directory`; unknown names are ignored. One directory read."""
     names = sorted(entry.name for entry in directory.iterdir())
-    steps = sorted((int(match[1]) for name in names if (match := _COMMITTED.fullmatch(name))), reverse=True)
+    known = set(names)
+    steps = {int(match[1]) for name in names if (match := _COMMITTED.fullmatch(name))}  # step_007 is none of ours
     return Listing(
-        steps=tuple(step for step in steps if committed(step) in names),
+        steps=tuple(sorted((step for step in steps if committed(step) in known), reverse=True)),
         temporary=tuple((name, int(match[1])) for name in names if (match := _TEMPORARY.fullmatch(name))),
         corrupt=tuple(name for name in names if _CORRUPT.fullmatch(name)),
         leaving=tuple(name for name in names if _LEAVING.fullmatch(name)),
@@ -70,7 +73,8 @@ def discard(directory: Path, name: str) -> None:
     leaving = directory / f"{name.split('.')[0]}.removed"
     if name != leaving.name:
         shutil.rmtree(leaving, ignore_errors=True)
-        (directory / name).rename(leaving)
+        # On the disk before anything in it goes: a power cut must not bring back the name without the files.
+        durable.rename(directory / name, leaving)
     shutil.rmtree(leaving)
 
 

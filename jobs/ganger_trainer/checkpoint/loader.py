@@ -1,14 +1,15 @@
 """Find the newest checkpoint that every rank can verify, and put it into model, optimizer and generators.
 
 Rank 0 proposes, newest first; each rank reads and hashes every byte itself; one dissent quarantines the candidate for
-all. So all ranks start from the same step, and nothing that fails a hash is ever parsed.
+all. So all ranks start from the same step, and nothing that fails a hash is ever parsed. What passes and is no
+checkpoint all the same (somebody wrote a manifest to match) is refused where it is taken apart; nothing in it can run.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ganger.contract import ExitCode
 from ganger_trainer.checkpoint import layout, manifest, tree
@@ -21,24 +22,30 @@ MISMATCHES_SHOWN: Final = 3
 
 
 class Loaded:
-    """A verified checkpoint in memory. `private` holds this rank's own tensors, {} at another world size."""
+    """A verified checkpoint in memory. `private` holds this rank's own tensors, {} at another world size.
+
+    Raises InvalidError if it is not what `Saver` writes.
+    """
 
     def __init__(self, found: manifest.Manifest, checkpoint: Path, rank: int) -> None:
         tensors: dict[str, Any] = {}
-        for file in found.files:
-            with safe_open(checkpoint / file.name, framework="pt") as shard:
-                for name in shard.keys():  # noqa: SIM118 - not a dict
-                    tensors[name] = shard.get_tensor(name)
+        try:
+            for file in found.files:
+                with safe_open(checkpoint / file.name, framework="pt") as shard:
+                    for name in shard.keys():  # noqa: SIM118 - not a dict
+                        tensors[name] = shard.get_tensor(name)
+            self.parts = {name: tree.unflatten(skeleton, tensors) for name, skeleton in found.trees.items()}
+            if missing := {"model", "optimizer"} - self.parts.keys():
+                raise KeyError(*missing)
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise manifest.InvalidError(f"it cannot be taken apart: {type(error).__name__}: {error}") from None
         self.manifest = found
         self.step = found.step
         mine = f"rank{rank}/"
         self.private = {name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)}
-        self.parts = {name: tree.unflatten(skeleton, tensors) for name, skeleton in found.trees.items()}
 
 
-def choose(
-    directory: Path, policy: CheckpointPolicy, ranks: Ranks, told: Callable[[str], None]
-) -> tuple[Path, manifest.Manifest] | None:
+def choose(directory: Path, policy: CheckpointPolicy, ranks: Ranks, told: Callable[[str], None]) -> Loaded | None:
     """Return the checkpoint that this attempt resumes from, the same on every rank, or None to begin at step 0.
 
     Bad ones are renamed `.corrupt` and `told` in a sentence. Raises UserError: NoValidCheckpoint (USER_DATA) if there
@@ -52,14 +59,14 @@ def choose(
     bad = len(listing.corrupt)
     while (step := ranks.from_first(next(candidates, NONE))) != NONE:
         checkpoint = directory / layout.committed(step)
-        found, complaint = _verify(checkpoint)
+        found, complaint = _load(checkpoint, ranks.rank)
         if ranks.agree(found is not None):
             assert found is not None
-            return checkpoint, found
+            return found
         bad += 1
         if ranks.is_first:
             why = complaint or "another rank could not verify it"
-            told(f"checkpoint of step {step} is not valid ({why}), {_set_aside(directory, step)}")
+            told(f"checkpoint of step {step} is not valid ({why:.300}), {_set_aside(directory, step)}")
     bad = ranks.from_first(bad)
     if bad and policy.on_no_valid_checkpoint == "Fail":
         raise UserError(
@@ -108,9 +115,9 @@ def mismatches(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _verify(checkpoint: Path) -> tuple[manifest.Manifest | None, str]:
+def _load(checkpoint: Path, rank: int) -> tuple[Loaded | None, str]:
     try:
-        return manifest.verify(checkpoint), ""
+        return Loaded(manifest.verify(checkpoint), checkpoint, rank), ""
     except manifest.InvalidError as error:
         return None, str(error)
 

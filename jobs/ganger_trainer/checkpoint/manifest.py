@@ -5,6 +5,7 @@ a reader encodes what it decoded and compares.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,10 +64,13 @@ def encode(manifest: Manifest) -> bytes:
 def read(checkpoint: Path) -> Manifest:
     """Return the manifest of the directory `checkpoint`. Raises InvalidError if it is not exactly as written."""
     path = checkpoint / layout.MANIFEST
+    if checkpoint.is_symlink():
+        raise InvalidError(f"{checkpoint.name} is a link")
     try:
-        if path.stat().st_size > BYTES_MAX:
+        with durable.open_regular(path) as file:
+            raw = file.read(BYTES_MAX + 1)
+        if len(raw) > BYTES_MAX:
             raise InvalidError(f"{path.name} is larger than {BYTES_MAX} bytes")
-        raw = path.read_bytes()
     except OSError as error:
         raise InvalidError(f"{path.name} cannot be read: {error.strerror}") from None
     body, _, trailer = raw.partition(b"\n")
@@ -74,13 +78,15 @@ def read(checkpoint: Path) -> Manifest:
         raise InvalidError(f"{path.name} does not match its own SHA-256")
     try:
         manifest = msgspec.json.decode(body, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidError(f"{path.name}: {error}") from None
     if manifest.format != FORMAT:
         raise InvalidError(f"format {manifest.format!r} is unknown, this trainer reads {FORMAT!r}")
     if layout.committed(manifest.step) != checkpoint.name.split(".")[0]:
         raise InvalidError(f"{path.name} is of step {manifest.step}, its directory is {checkpoint.name}")
-    if {file.name for file in manifest.files} != {layout.shard(rank) for rank in range(manifest.world_size)}:
+    if [file.name for file in manifest.files] != [layout.shard(rank) for rank in range(len(manifest.files))] or (
+        len(manifest.files) != manifest.world_size  # never counted up to: it may be any number
+    ):
         raise InvalidError(f"{path.name} does not list one shard for each of {manifest.world_size} ranks")
     return manifest
 
@@ -94,11 +100,12 @@ def verify(checkpoint: Path) -> Manifest:
     for file in manifest.files:
         path = checkpoint / file.name
         try:
-            size = path.lstat().st_size
-            if size != file.size:
-                raise InvalidError(f"{file.name} has {size} bytes, the manifest says {file.size}")
-            if durable.sha256(path) != file.sha256:
-                raise InvalidError(f"{file.name} does not match its SHA-256")
+            with durable.open_regular(path) as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if size != file.size:
+                    raise InvalidError(f"{file.name} has {size} bytes, the manifest says {file.size}")
+                if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                    raise InvalidError(f"{file.name} does not match its SHA-256")
         except OSError as error:
             raise InvalidError(f"{file.name} cannot be read: {error.strerror}") from None
     return manifest

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
@@ -25,7 +26,8 @@ from ganger_trainer.ranks import Ranks
 OWNER = ownership.Owner(namespace="team", job="digits", job_uid="uid-1", attempt=0)
 FAIL = NonFinitePolicy()
 ALONE = Ranks(rank=0, world_size=1, local_rank=0, device=torch.device("cpu"))
-IMAGE = bytes(range(256)) * 16
+IMAGE = safetensors.torch.save({"model/w": torch.arange(1000.0)})
+TREES = {"model": {"w": {"$tensor": "model/w"}}, "optimizer": {}}
 
 
 class Tiny:
@@ -83,7 +85,7 @@ def writer(directory: Path, attempt: int = 0, **policy: Any) -> Writer:
 
 
 def draft(step: int, score: float | None = None) -> Draft:
-    return Draft(step=step, samples=step * 8, score=score, trees={"model": {}})
+    return Draft(step=step, samples=step * 8, score=score, trees=TREES)
 
 
 def commit(directory: Path, *steps: int, attempt: int = 0, **policy: Any) -> Verdict:

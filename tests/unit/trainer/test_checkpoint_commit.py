@@ -18,7 +18,7 @@ from unit.trainer.kit import ALONE, IMAGE, Disk, PowerCut, commit, draft, owner,
 
 def newest_valid(directory):
     chosen = loader.choose(directory, CheckpointPolicy(on_no_valid_checkpoint="Restart"), ALONE, lambda _: None)
-    return None if chosen is None else chosen[1].step
+    return None if chosen is None else chosen.step
 
 
 def calls_of_one_commit(directory, monkeypatch):
