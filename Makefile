@@ -50,7 +50,8 @@ unit: setup ## unit, property, golden and crash tests in memory: no cluster
 	@$(PYTEST) $(FAST) -q -n 3 --dist worksteal  # three on two cores: half of the time is waiting for clocks
 
 .PHONY: chaos
-chaos: setup ## every crash plan: kill the operator at each of its writes, and compare the ends; prints the counts
+chaos: setup ## every crash plan of the operator, and attacks on checkpoints by the thousand; prints the counts
+	@$(PY) -m ganger_dev.torture
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(PY) -m chaos
 
 .PHONY: itest

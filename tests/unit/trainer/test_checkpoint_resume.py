@@ -31,7 +31,7 @@ def test_the_newest_checkpoint_is_chosen_by_step_and_not_by_time_or_spelling(tmp
     ("damage", "complaint"),
     [
         (flip, "rank-00000.safetensors does not match its SHA-256"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "rank-00000.safetensors has 4071 bytes"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "rank-00000.safetensors has 4079 bytes"),
         (lambda path: path.write_bytes(b""), "rank-00000.safetensors has 0 bytes"),
         (lambda path: path.unlink(), "rank-00000.safetensors cannot be read"),
         (
