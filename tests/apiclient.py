@@ -1,9 +1,11 @@
 """A small synchronous API client for tests: an oracle that shares no code with the product.
 
-Also the recorder of the whole watch history of a namespace, and the check of the invariants on every event of it.
+Also the recorder of the whole watch history of a namespace, whose every event is checked against the invariants.
 """
 
+import contextlib
 import json
+import socket
 import ssl
 import threading
 import time
@@ -12,9 +14,11 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from chaos import tally
+from chaos.invariants import Event, violations
+
 JOBS = "/apis/ganger.dev/v1alpha1/namespaces/{namespace}/trainingjobs"
 PODS = "/api/v1/namespaces/{namespace}/pods"
-TERMINAL = ("Succeeded", "Failed")
 
 
 class ApiClient:
@@ -81,40 +85,57 @@ def wait_for(what: Callable[[], Any], timeout: float = 30.0, message: str = "") 
         time.sleep(0.02)
 
 
-class PodHistory:
-    """Every watch event of the pods of a namespace, in order, from a thread of its own."""
+def _listed(api: ApiClient, path: str) -> Any:
+    """The list, "nothing" where the type is not served, None while the server still prepares to serve it."""
+    try:
+        return api.get(path) or "nothing"
+    except urllib.error.HTTPError as error:
+        if error.code == 429:
+            return None
+        raise
+
+
+class History:
+    """Every watch event of the jobs and pods of a namespace, from threads of its own; `close` ends them.
+
+    What is there already is known first. `check` gives what breaks an invariant of ARCHITECTURE.md at any event so far.
+    """
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
-        self.events: list[tuple[float, str, dict[str, Any]]] = []
-        path = PODS.format(namespace=namespace)
-        version = api.call("GET", path)["metadata"]["resourceVersion"]
-        self._reply = api.open("GET", f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=3000", timeout=3000)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self.events: list[Event] = []
+        self._known: list[dict[str, Any]] = []
+        self._replies: list[Any] = []
+        for path in (JOBS.format(namespace=namespace), PODS.format(namespace=namespace)):
+            listed = wait_for(lambda path=path: _listed(api, path), 30, path)
+            if listed == "nothing":
+                continue  # TrainingJobs are not served
+            kind = listed["kind"].removesuffix("List")
+            self._known += [item | {"kind": kind} for item in listed["items"]]
+            version = listed["metadata"]["resourceVersion"]
+            reply = api.open("GET", f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=3000", timeout=3000)
+            self._replies.append(reply)
+            threading.Thread(target=self._read, args=(reply,), daemon=True).start()
 
-    def _read(self) -> None:
+    def _read(self, reply: Any) -> None:
         try:
-            for line in self._reply:
+            for line in reply:
                 event = json.loads(line)
-                self.events.append((time.monotonic(), event["type"], event["object"]))
+                if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                    self.events.append((event["type"], event["object"]))
         except (OSError, ValueError, AttributeError):
             return  # closed
 
     def created(self) -> list[str]:
         """Names of the pods in the order of their creation; a name twice is a pod that was made twice."""
-        return [pod["metadata"]["name"] for _, kind, pod in list(self.events) if kind == "ADDED"]
+        return [obj["metadata"]["name"] for kind, obj in list(self.events) if kind == "ADDED" and obj["kind"] == "Pod"]
 
-    def duplicates(self) -> list[str]:
-        """Moments at which a worker ran twice: INV-1 over the whole history, all attempts together."""
-        alive: dict[str, tuple[str, str]] = {}
-        found = []
-        for _, kind, pod in list(self.events):
-            meta = pod["metadata"]
-            worker = (meta["labels"].get("ganger.dev/job-uid", ""), meta["labels"].get("ganger.dev/worker", ""))
-            if kind == "DELETED" or pod["status"].get("phase") in TERMINAL:
-                alive.pop(meta["uid"], None)
-                continue
-            if worker in {other for uid, other in alive.items() if uid != meta["uid"]}:
-                found.append(f"{meta['name']} beside another pod of worker {worker}")
-            alive[meta["uid"]] = worker
-        return found
+    def check(self) -> list[str]:
+        """What broke an invariant, [] where nothing did."""
+        return violations(list(self.events), known=self._known)
+
+    def close(self) -> None:
+        """Hear nothing any more, and count what was heard in the summary of the session."""
+        for reply in self._replies:
+            with contextlib.suppress(OSError, AttributeError):
+                reply.fp.raw._sock.shutdown(socket.SHUT_RDWR)
+        tally.add("a real API server", len(self.events))

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from chaos import tally
 from chaos.plans import MODES, plans, reference, run
 from chaos.scenarios import SCENARIOS
 from ganger.kube.gate import Mode
@@ -104,4 +105,5 @@ def simulate(title: str, faults: Iterable[tuple[str, Plan]], *, has_standby: boo
         if not outcome.crashes and "lost" not in plan.values():
             differences.append("the plan killed nobody")
         campaign.take(name, count, text_of(plan), differences, crashes=outcome.crashes, events=outcome.events)
+    tally.add("the API server in memory", campaign.events)
     return campaign

@@ -23,9 +23,14 @@ def in_order(events: Iterable[Event]) -> list[Event]:
     return sorted(events, key=lambda event: int(event[1]["metadata"]["resourceVersion"]))
 
 
-def violations(events: Iterable[Event]) -> list[str]:
-    """Every breach of an invariant in a history, in words; [] for a history that keeps them."""
+def violations(events: Iterable[Event], *, known: Iterable[Object] = ()) -> list[str]:
+    """Every breach of an invariant in a history, in words; [] for a history that keeps them.
+
+    known: jobs and pods that were there before.
+    """
     checker = Checker()
+    for obj in known:
+        (checker.jobs if obj["kind"] == JOB else checker.pods)[obj["metadata"]["uid"]] = obj
     for event in in_order(events):
         checker.see(*event)
     return checker.found
@@ -65,7 +70,6 @@ class Checker:
     gone: set[str] = field(default_factory=set)  # UIDs of deleted jobs
     found: list[str] = field(default_factory=list)
     events: int = 0
-    foreign: set[str] = field(default_factory=set)  # names of pods with our labels that a test made itself
 
     def see(self, kind: str, obj: Object) -> None:
         """Take one event and check it."""
@@ -92,8 +96,6 @@ class Checker:
             return
         is_new = meta["uid"] not in self.pods
         self.pods[meta["uid"]] = pod
-        if meta["name"] in self.foreign:
-            return
         self._unique(pod)
         if is_new:
             self._made_well(pod)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apiclient import JOBS, PODS, ApiClient, wait_for
+from apiclient import JOBS, PODS, ApiClient, History, wait_for
 from ganger_dev import binaries, cluster, images
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +81,7 @@ class Namespace:
         self.api = installed.api
         self.jobs = JOBS.format(namespace=name)
         self.pods_path = PODS.format(namespace=name)
+        self.history = History(installed.api, name)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl in this namespace."""
@@ -164,8 +165,12 @@ def _namespace(installed):
     name = f"e2e-{secrets.token_hex(3)}"
     installed.kubectl("create", "namespace", name)
     installed.kubectl("label", "namespace", name, RESTRICTED)
-    yield Namespace(installed, name)
+    found = Namespace(installed, name)
+    yield found
+    found.history.close()
+    broken = found.history.check()
     installed.kubectl("delete", "namespace", name, "--wait=true", "--timeout=90s")
+    assert [] == broken
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from apiclient import PodHistory, wait_for
+from apiclient import wait_for
 
 pytestmark = pytest.mark.e2e
 EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"
@@ -65,7 +65,7 @@ def test_deleted_pod_is_a_disruption_that_no_restart_is_spent_on(shared_namespac
 
 def test_killed_operators_touch_no_pod_and_the_job_completes(shared_namespace, undisturbed):
     installed = shared_namespace.installed
-    history = PodHistory(installed.api, shared_namespace.name)
+    earlier = len(shared_namespace.history.created())
     start(shared_namespace, "unwatched")
     shared_namespace.checkpoint("unwatched", EVERY_STEPS)
     before = {pod["metadata"]["uid"] for pod in shared_namespace.pods("unwatched")}
@@ -74,7 +74,7 @@ def test_killed_operators_touch_no_pod_and_the_job_completes(shared_namespace, u
 
     assert undisturbed == weights(shared_namespace, "unwatched")
     assert before == {pod["metadata"]["uid"] for pod in shared_namespace.pods("unwatched")}
-    assert ["unwatched-0-0", "unwatched-0-1"] == sorted(history.created())
+    assert ["unwatched-0-0", "unwatched-0-1"] == sorted(shared_namespace.history.created()[earlier:])
     assert "restarts" not in shared_namespace.status("unwatched")
     wait_for(lambda: all(_ready(pod) for pod in installed.operators()), 120, "the operators are back")
 

@@ -5,7 +5,7 @@ import urllib.error
 
 import pytest
 
-from apiclient import wait_for
+from apiclient import ApiClient, History, wait_for
 from ganger.api.crd import crd as definition
 
 
@@ -20,15 +20,31 @@ def control_plane(tmp_path_factory):
 
 
 @pytest.fixture
-def namespace(control_plane):
-    """A namespace of the test's own; what is left in it ends with the control plane."""
+def namespace(control_plane, histories):
+    """A namespace of the test's own, watched throughout; what is left in it ends with the control plane."""
     name = f"t-{secrets.token_hex(4)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     control_plane.api.request("POST", "/api/v1/namespaces", body)
     # Pods are refused until the controller manager has made the namespace's service account.
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     wait_for(lambda: _exists(control_plane, account), 30, account)
-    return name
+    client = ApiClient(control_plane.url, control_plane.ca, control_plane.token_for("admin"))
+    histories[name] = History(client, name)
+    yield name
+    histories[name].close()
+    assert [] == histories.pop(name).check()
+
+
+@pytest.fixture(scope="session")
+def histories():
+    """The watched history of every namespace in use, by name."""
+    return {}
+
+
+@pytest.fixture
+def history(namespace, histories):
+    """What has happened in the test's namespace so far."""
+    return histories[namespace]
 
 
 @pytest.fixture(scope="session")

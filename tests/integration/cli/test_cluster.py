@@ -278,11 +278,12 @@ def test_logs_that_the_api_server_cannot_fetch_are_told(ganger, node):
         "uid": labels["ganger.dev/job-uid"],
         "controller": True,
     }
+    container = {"name": "trainer", "image": "x", "env": [{"name": "GANGER_ATTEMPT", "value": "0"}]}
     ganger.api.create(
         ganger.pods,
         {
             "metadata": {"name": "digits-0-0", "labels": labels, "ownerReferences": [owner]},
-            "spec": {"nodeName": node, "containers": [{"name": "trainer", "image": "x"}]},
+            "spec": {"nodeName": node, "containers": [container]},
         },
     )
 
