@@ -51,7 +51,10 @@ def authority(directory: Path, name: str = "authority") -> tuple[Path, Path]:
 
 @dataclass
 class OperatorEnd:
-    """Keeps every report; answers with `status` and `answer`, and with each of `directives` until it is done."""
+    """Keeps every report; answers with `status` and `answer`, and with each of `directives` until it is done.
+
+    rungs: what the next failures are answered with, one round each; `ordered`: those that were.
+    """
 
     directory: Path
     status: int = 200
@@ -59,11 +62,14 @@ class OperatorEnd:
     directives: list[dict[str, str]] = field(default_factory=list)
     raw: bytes | None = None
     hang_up: bool = False  # close the connection after each answer, without a word
+    rungs: list[str] = field(default_factory=list)
+    ordered: list[str] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)  # monotonic seconds
     tokens: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     connections: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> "OperatorEnd":
         end = self
@@ -115,7 +121,13 @@ class OperatorEnd:
         if self.raw is not None:
             return self.raw
         wanted = [one for one in self.directives if one["id"] not in report.get("done", [])]
-        return json.dumps(self.answer | {"directives": wanted}).encode()
+        return json.dumps(self.answer | {"directives": wanted} | self._round(report)).encode()
+
+    def _round(self, report: dict[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            if report["phase"] == "Failed" and report.get("round", 0) == len(self.ordered) and self.rungs:
+                self.ordered.append(self.rungs.pop(0))
+            return {"round": len(self.ordered), "rung": self.ordered[-1]} if self.ordered else {}
 
     @property
     def url(self) -> str:

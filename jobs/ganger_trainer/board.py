@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from ganger_trainer.ledger import Ledger
 from ganger_trainer.reports import (
@@ -36,16 +36,8 @@ class Board:
     def __init__(self, first_rank: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._first_rank = first_rank
         self._clock = clock
-        self._ledger = Ledger(clock())
-        self._ending = False
-        self._started = 0
         self._posts: Counter[str] = Counter(ok=0, refused=0, failed=0)
         self._lock = threading.RLock()  # a handler may interrupt a reader on the same thread
-        self._progress: dict[int, Progress] = {}
-        self._pids: dict[int, int] = {}
-        self._ended: list[Ended] = []
-        self._exits: list[Exit] = []
-        self._training: dict[int, Training] = {}
         self._saved: Saved | None = None
         self._saved_time: float | None = None
         self._save_seconds: deque[float] = deque(maxlen=SAVES_KEPT)
@@ -53,9 +45,24 @@ class Board:
         self._failed_in_a_row = 0
         self._failed: Saved | None = None
         self._quarantined: list[str] | None = None
-        self._metrics: dict[str, float] = {}
         self._rolled_back: RolledBack | None = None
-        self._stopping: set[int] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a round: forget what the processes before said of themselves. What they saved is there still."""
+        with self._lock:
+            self._ledger = Ledger(self._clock())
+            self._ending = False
+            self._failed_at: float | None = None
+            self._failure: dict[str, Any] = {}
+            self._started = 0
+            self._progress: dict[int, Progress] = {}
+            self._pids: dict[int, int] = {}
+            self._ended: list[Ended] = []
+            self._exits: list[Exit] = []
+            self._training: dict[int, Training] = {}
+            self._metrics: dict[str, float] = {}
+            self._stopping: set[int] = set()
 
     def hear(self, report: Report | Exit) -> None:
         """Take in one report."""
@@ -89,7 +96,7 @@ class Board:
                     self._ended.append(report)
                     self._metrics |= report.metrics
                     self._ending |= report.rank == self._first_rank
-                case Exit():
+                case Exit() if report.pid in (0, self._pids.get(report.rank, 0)):  # else of a round before
                     self._exits.append(report)
                     self._pids.pop(report.rank, None)
 
@@ -106,11 +113,25 @@ class Board:
     def stop(self) -> None:
         """Note that this worker is to end: from now on its phase is Stopping, whatever its ranks still do."""
         with self._lock:
-            self._ending = True
+            self._ending, self._failed_at = True, None
+
+    def fail(self, failure: dict[str, Any]) -> None:
+        """Note why the processes ended: until `stop` or `begin` the phase of this worker is Failed."""
+        with self._lock:
+            self._failed_at, self._failure = self._clock(), failure
+
+    def failure(self) -> dict[str, Any] | None:
+        """Return the failure of the contract's reports, None while this worker has not failed."""
+        with self._lock:
+            if self._failed_at is None:
+                return None
+            return self._failure | {"seconds": round(max(0.0, self._clock() - self._failed_at), 3)}
 
     def phase(self) -> str:
         """Return what this worker does now, one of the contract's REPORT_PHASES."""
         with self._lock:
+            if self._failed_at is not None:
+                return "Failed"
             return "Stopping" if self._ending else self._ledger.phase
 
     def seconds(self) -> dict[str, float]:

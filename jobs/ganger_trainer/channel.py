@@ -26,6 +26,8 @@ POLL_SECONDS: Final = 0.25  # a phase that is over sooner is not news
 BETWEEN_SECONDS: Final = 1.0  # at least, whatever happens
 INTERVAL_MIN, INTERVAL_MAX = 1.0, 300.0  # what an answer may ask for
 BACKOFF_MAX: Final = 60.0
+FAILURES_MAX: Final = 3  # in a row, after which nobody should wait for an answer
+FAILED: Final = "Failed"  # a phase in which the answer is waited for
 SAID_EVERY_SECONDS: Final = 3600.0  # for each kind of trouble
 _UNWELCOME: Final = (401, 403, 404)
 # What a server does to a connection that it has closed while nobody spoke: worth one more try on a new one.
@@ -37,7 +39,9 @@ class Source(Protocol):
 
     def phase(self) -> str | None: ...  # noqa: D102
     def report(self) -> dict[str, Any]: ...  # noqa: D102
+    def order(self, answer: dict[str, Any]) -> None: ...  # noqa: D102
     def obey(self, directives: Any) -> None: ...  # noqa: D102
+    def refused(self) -> None: ...  # noqa: D102
 
 
 class Channel:
@@ -69,14 +73,20 @@ class Channel:
         self._said: dict[str, float] = {}
         self._due = self._due_on_change = -math.inf
         self._closing, self._closed = threading.Event(), threading.Event()
+        self._woken = threading.Event()
 
     def start(self) -> None:
         """Begin to report, on a thread of its own."""
         threading.Thread(target=self._run, name="control", daemon=True).start()
 
+    def hurry(self) -> None:
+        """Report at once, whatever was to be waited for. Any thread may call it."""
+        self._woken.set()
+
     def close(self, seconds: float = LAST_PATIENCE_SECONDS) -> None:
         """Send a last report, once; return when that is over, after `seconds` at the latest."""
         self._closing.set()
+        self._woken.set()
         self._closed.wait(seconds)
 
     def tick(self) -> None:
@@ -89,8 +99,12 @@ class Channel:
             self._report(PATIENCE_SECONDS)
 
     def _run(self) -> None:
-        while not self._closing.wait(POLL_SECONDS):
-            self.tick()
+        while not self._closing.is_set():
+            if self._woken.wait(POLL_SECONDS):
+                self._woken.clear()
+                self._due = -math.inf
+            if not self._closing.is_set():
+                self.tick()
         self._report(LAST_PATIENCE_SECONDS)
         self._closed.set()
 
@@ -100,9 +114,12 @@ class Channel:
             if status != 200:
                 self._hang_up()  # the next try may find another operator
                 wait = BACKOFF_MAX if status in _UNWELCOME else 0.0
+                if wait:
+                    self._source.refused()
                 self._trouble("refused", f"HTTP {status}", f"it answered {status}", wait)
                 return
             answer = msgspec.json.decode(data, type=dict[str, Any])
+            self._source.order(answer)
             self._source.obey(answer.get("directives"))
             interval = _interval(answer.get("nextReportSeconds"))
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
@@ -113,6 +130,8 @@ class Channel:
         self._posted("ok")
         now = self._clock()
         self._due, self._due_on_change = now + interval, now + BETWEEN_SECONDS
+        if self._phase == FAILED:
+            self._due = now  # the operator holds the answer back until it has decided
 
     def _exchange(self, patience: float) -> tuple[int, bytes]:
         reused = self._connection is not None
@@ -156,6 +175,8 @@ class Channel:
     def _trouble(self, result: str, kind: str, text: str, wait: float = 0.0) -> None:
         self._posted(result)
         self._failures += 1
+        if self._failures >= FAILURES_MAX:
+            self._source.refused()
         wait = wait or min(BACKOFF_MAX, 2.0 ** min(self._failures - 1, 10))
         now = self._clock()
         # Jitter: workers that lost their operator together must not all come back in one moment.

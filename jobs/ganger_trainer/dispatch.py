@@ -12,6 +12,7 @@ from ganger.contract import REPORT_RANKS_MAX
 from ganger_trainer import grace, heartbeat, lastword
 from ganger_trainer.board import Board
 from ganger_trainer.environment import Worker
+from ganger_trainer.rounds import Orders
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import Listeners, Shelf
 
@@ -20,14 +21,26 @@ NAME_CHARACTERS_MAX: Final = 64  # of a metric or the id of a directive
 
 
 class Dispatch:
-    """Speaks for one worker. `listeners`: the processes that can be asked for their stacks; `pages`: heartbeats."""
+    """Speaks for one worker.
 
-    def __init__(self, spec: Worker, board: Board, requests: SaveRequests, listeners: Listeners, pages: Path) -> None:
+    listeners: the processes that can be asked for their stacks. pages: heartbeats. orders: who hears of rounds.
+    """
+
+    def __init__(
+        self,
+        spec: Worker,
+        board: Board,
+        requests: SaveRequests,
+        listeners: Listeners,
+        pages: Path,
+        orders: Orders | None = None,
+    ) -> None:
         self._spec = spec
         self._board = board
         self._requests = requests
         self._listeners = listeners
         self._pages = pages
+        self._orders = orders or Orders(spec.round)
         directory = spec.checkpoint_dir
         self._shelf = Shelf(directory, attempt=spec.attempt, worker=spec.worker) if directory is not None else None
         self._done: deque[str] = deque(maxlen=DONE_MAX)
@@ -38,12 +51,17 @@ class Dispatch:
         That is until all its processes exist: they are forks of this one, and a fork taken in the middle of a look-up
         or a handshake could inherit a lock that nobody opens again.
         """
-        return self._board.phase() if self._board.started() >= self._spec.processes else None
+        phase = self._board.phase()
+        return phase if phase == "Failed" or self._board.started() >= self._spec.processes else None
 
     def report(self) -> dict[str, Any]:
         """Return the body of a report of the contract, without its sequence."""
         spec, board = self._spec, self._board
         body: dict[str, Any] = {"attempt": spec.attempt, "worker": spec.worker, "phase": board.phase()}
+        if self._orders.round:
+            body["round"] = self._orders.round
+        if failure := board.failure():
+            body |= {"phase": "Failed", "failure": failure}
         body |= lastword.progress(board)
         if metrics := body.pop("metrics", None):
             body["metrics"] = {name: value for name, value in metrics.items() if 0 < len(name) <= NAME_CHARACTERS_MAX}
@@ -99,6 +117,14 @@ class Dispatch:
         if saves:
             found["graceSecondsNeeded"] = round(grace.seconds_needed(longest, max(saves)), 3)
         return found
+
+    def order(self, answer: dict[str, Any]) -> None:
+        """Take in what an answer says of the round to be in."""
+        self._orders.hear(answer)
+
+    def refused(self) -> None:
+        """Note that the operator does not answer this worker."""
+        self._orders.refuse()
 
     def obey(self, directives: Any) -> None:
         """Do each directive that is new and known, once. What is not a list of the contract's objects is passed over.

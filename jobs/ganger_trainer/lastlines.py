@@ -68,6 +68,10 @@ class LastLines:
                 said.append(line[:CHARACTERS_MAX])
         return said[-LINES_MAX:]
 
+    def forget(self) -> None:
+        """Begin anew: what was said so far is of processes that are gone."""
+        del self._tail[:]
+
     def settle(self, seconds: float = 1.0) -> None:
         """Return when everything written so far was passed on, or after `seconds`. Takes no lock."""
         deadline = time.monotonic() + seconds

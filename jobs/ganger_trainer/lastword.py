@@ -16,6 +16,7 @@ from ganger_trainer.verdict import Verdict
 
 MESSAGE_CHARACTERS_MAX: Final = 1000
 METRICS_MAX: Final = 16
+LINES_MAX, LINE_CHARACTERS_MAX, LINES_BYTES_MAX = 10, 256, 4096  # of a failure that is reported
 
 
 def compose(verdict: Verdict, board: Board, last_lines: Sequence[str] = ()) -> dict[str, Any]:
@@ -34,6 +35,22 @@ def compose(verdict: Verdict, board: Board, last_lines: Sequence[str] = ()) -> d
     elif last_lines and verdict.outcome == "Failed":
         message["lastLines"] = list(last_lines)
     return message
+
+
+def failure(verdict: Verdict, last_lines: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a report says of the failure that `compose` would tell at the end of the pod."""
+    said = verdict.traceback.splitlines() or last_lines
+    lines = [line[:LINE_CHARACTERS_MAX] for line in said][-LINES_MAX:]
+    whole: dict[str, Any] = {
+        "reason": verdict.reason,
+        "message": verdict.message[:MESSAGE_CHARACTERS_MAX],
+        "exitCode": max(1, min(int(verdict.exit_code), 255)),
+    }
+    if verdict.rank is not None:
+        whole["rank"] = verdict.rank
+    while lines and len(msgspec.json.encode(lines)) > LINES_BYTES_MAX:
+        del lines[0]
+    return whole | ({"lastLines": lines} if lines else {})
 
 
 def progress(board: Board) -> dict[str, Any]:

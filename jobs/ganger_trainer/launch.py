@@ -42,7 +42,8 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
     # Ask the driver, not the CUDA runtime, whether there are GPUs: the runtime does not survive a fork.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     deadline = time.monotonic() + rendezvous.WAIT_SECONDS
-    port = spec.rendezvous_port or rendezvous.free_port()
+    # A port for each round: what the ranks of the round before left in their store must not be met by these.
+    port = spec.rendezvous_port + spec.round if spec.rendezvous_port else rendezvous.free_port()
     host = spec.rendezvous_host
     if spec.worker == 0:
         host = "127.0.0.1"  # the store is in this process: no need to wait for our own name
@@ -52,7 +53,7 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
         min_nodes=spec.workers,
         max_nodes=spec.workers,
         nproc_per_node=spec.processes,
-        run_id=f"{spec.job_uid}-{spec.attempt}",
+        run_id=f"{spec.job_uid}-{spec.attempt}-{spec.round}",
         role="trainer",
         rdzv_backend="static",
         rdzv_endpoint=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",

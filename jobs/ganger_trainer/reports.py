@@ -192,6 +192,7 @@ class Exit(Struct, frozen=True):
     rank: int
     code: int | None
     time: float
+    pid: int = 0
 
 
 class Listener:
@@ -224,7 +225,8 @@ class Listener:
             for key, _ in selector.select():
                 if key.data is not None:  # a pidfd: readable once its process is gone, reaped or not
                     selector.unregister(key.fd)
-                    self._heard(Exit(key.data, _exit_code(key.fd), time.monotonic()))
+                    rank, pid = key.data
+                    self._heard(Exit(rank, _exit_code(key.fd), time.monotonic(), pid))
                     os.close(key.fd)
                     continue
                 try:
@@ -237,9 +239,9 @@ class Listener:
                 self._heard(report)
                 if isinstance(report, Started):
                     try:
-                        selector.register(os.pidfd_open(report.pid), selectors.EVENT_READ, report.rank)
+                        selector.register(os.pidfd_open(report.pid), selectors.EVENT_READ, (report.rank, report.pid))
                     except OSError:
-                        self._heard(Exit(report.rank, None, time.monotonic()))
+                        self._heard(Exit(report.rank, None, time.monotonic(), report.pid))
 
 
 def _exit_code(pidfd: int) -> int | None:

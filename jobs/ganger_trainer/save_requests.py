@@ -5,6 +5,7 @@ The wishes are counted in the length of a file beside the reports' socket. A loo
 process that does not listen.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -35,6 +36,12 @@ class SaveRequests:
         asked = self._asked()
         new, self._taken = asked > self._taken, asked
         return new
+
+    def clear(self) -> None:
+        """Forget all requests: the processes that come next have not been asked. Never raises."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)  # noqa: PTH108 - as below
 
     def _asked(self) -> int:
         if self._path is None:

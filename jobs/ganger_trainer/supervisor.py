@@ -1,5 +1,6 @@
 """PID 1 of a trainer container: starts the workers, passes SIGTERM on, serves /metrics, reports, and has the last word.
 
+Processes that failed may be started anew here, as another round, when the operator says so (`rounds`).
 The main thread only waits, so that signals are handled at once; the elastic agent works on a thread beside it.
 It ends by os._exit: worker 0's TCP store would otherwise hold the process until every other pod has hung up.
 """
@@ -15,17 +16,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ganger.contract import ENV_TERMINATION_LOG, ExitCode
-from ganger_trainer import clues, environment, halt, lastword, metrics, nvml
+import msgspec
+
+from ganger.contract import ENV_TERMINATION_LOG, RESTART_CONTAINER_EXIT_CODE, RESTART_WAIT_SECONDS, ExitCode
+from ganger_trainer import clues, environment, exposition, halt, lastword, rounds
 from ganger_trainer.board import Board
 from ganger_trainer.channel import Channel
 from ganger_trainer.dispatch import Dispatch
-from ganger_trainer.endpoint import Endpoint
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import VICTIMS, UserError, classify
 from ganger_trainer.lastlines import LastLines
 from ganger_trainer.orphans import Orphans
 from ganger_trainer.reports import Exit, Listener, Listening, Report, Started
+from ganger_trainer.rounds import Order, Orders
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import Listeners
 from ganger_trainer.verdict import Verdict, judge
@@ -48,7 +51,9 @@ class Supervisor:
     """One pod's life. `run` does not return."""
 
     def __init__(self, spec: Worker) -> None:
-        self._spec = spec
+        self._spec = msgspec.structs.replace(spec, round=rounds.read(spec)) if spec.control is not None else spec
+        self._orders = Orders(self._spec.round, self._kill)
+        self._failed: Verdict | None = None
         self._board = Board(spec.first_rank)
         self._listeners = Listeners()
         self._last_lines: LastLines | None = None
@@ -68,37 +73,85 @@ class Supervisor:
         os.environ[environment.HELPER_SOCKET] = listener.path
         if self._spec.control is not None:
             dispatch = Dispatch(
-                self._spec, self._board, SaveRequests(listener.path), self._listeners, Path(listener.path).parent
+                self._spec,
+                self._board,
+                SaveRequests(listener.path),
+                self._listeners,
+                Path(listener.path).parent,
+                self._orders,
             )
             self._channel = Channel(self._spec.control, dispatch, self._board.posted)
             self._channel.start()
         if self._spec.metrics_port is not None:
-            self._serve(self._spec.metrics_port)
+            exposition.serve(self._spec, self._board, self._spec.metrics_port)
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
+        while True:
+            self._round()
+            listener.flush()
+            verdict = self._verdict()
+            order = self._appeal(verdict)
+            if order is None:
+                self._end(verdict)
+            self._begin(order, verdict, listener.path)
+
+    def _round(self) -> None:
+        """Run all processes once, to their end."""
         threading.Thread(target=self._launch, name="agent", daemon=True).start()
         orphans = Orphans()
-        while not self._done.wait(timeout=1.0 if os.getpid() == 1 else 60.0):
+        while not self._done.wait(timeout=1.0):
             if os.getpid() == 1:
                 orphans.reap(time.monotonic())
-        listener.flush()
-        self._end(self._verdict())
+            order = self._orders.pending
+            if order is not None and self._orders.overdue:  # the agent cannot be ended, so this process is
+                text = "the processes could not be started anew within this container"
+                self._leave(
+                    order, Verdict(exit_code=ExitCode.RETRYABLE, outcome="Failed", reason="PeerLost", message=text)
+                )
 
-    def _serve(self, port: int) -> None:
-        spec = self._spec
-        gpus = nvml.Gpus(ready=lambda: self._board.started() >= spec.processes)
-        page = metrics.Page(
-            self._board,
-            attempt=spec.attempt,
-            job=spec.job,
-            keeps_checkpoints=spec.worker == 0 and spec.task is not None and spec.checkpoint_dir is not None,
-            gpus=gpus.readings,
-        )
-        gpus.start()
+    def _appeal(self, verdict: Verdict) -> Order | None:
+        """Return what the operator orders after a failure, None where this pod is to end."""
+        if self._channel is None or verdict.outcome != "Failed" or self._stop_requested:
+            return None
+        if self._orders.pending is not None:  # the failure was elsewhere, and these processes were ended for it
+            return self._orders.pending
+        said = self._said()
+        self._failed = clues.follow(verdict, said)
+        self._orders.expect()
+        self._board.fail(lastword.failure(self._failed, said))
+        self._channel.hurry()
+        return self._orders.wait(RESTART_WAIT_SECONDS)
+
+    def _begin(self, order: Order, verdict: Verdict, socket: str) -> None:
+        """Carry the order out: forget the round before, and be ready for the next. Rung Container does not return."""
+        time.sleep(max(0.0, order.start - time.monotonic()))
+        if order.rung == "Container":
+            self._leave(order, verdict)
+        self._failed = None
+        self._spec = msgspec.structs.replace(self._spec, round=order.round)
+        self._agent_failures, self._agent_error = {}, None
+        self._done.clear()
+        SaveRequests(socket).clear()
+        if self._last_lines is not None:
+            self._last_lines.forget()
+        # First the board, on which nobody has started: so there is no report until all processes were forked.
+        self._board.begin()
+        self._orders.begin()
+        print(f"worker {self._spec.worker}: the processes start anew (round {order.round})", flush=True)
+
+    def _leave(self, order: Order, verdict: Verdict) -> NoReturn:
+        """End so that the kubelet starts all containers of this pod anew."""
         try:
-            Endpoint(port, page.render)
+            rounds.write(self._spec, order.round)
         except OSError as error:
-            print(f"warning: no /metrics on port {port}: {error.strerror}", file=sys.stderr, flush=True)
+            print(f"warning: no restart in place: {error}", file=sys.stderr, flush=True)
+            self._end(verdict)
+        self._kill()
+        self._end(verdict, RESTART_CONTAINER_EXIT_CODE)
+
+    def _kill(self) -> None:
+        for pid in self._board.pids().values():
+            _send(pid, signal.SIGKILL)
 
     def _launch(self) -> None:
         try:
@@ -115,9 +168,13 @@ class Supervisor:
         self._board.hear(report)
         if isinstance(report, Started) and self._stop_requested:
             _send(report.pid, signal.SIGTERM)  # it came too late to be told
+        if isinstance(report, Started) and self._orders.pending is not None:
+            _send(report.pid, signal.SIGKILL)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         """First SIGTERM: let the workers finish their step and save. Second, or nothing to save: end now."""
+        if self._failed is not None:
+            self._end(self._failed)
         pids = self._board.pids().values()
         again, self._stop_requested = self._stop_requested, True
         self._board.stop()
@@ -160,15 +217,20 @@ class Supervisor:
             exit_code=failure.exit_code, outcome=failure.outcome, reason=reason, message=message, traceback=trace
         )
 
-    def _end(self, verdict: Verdict) -> NoReturn:
+    def _said(self) -> list[str]:
+        sys.stderr.flush()
+        if self._last_lines is None:
+            return []
+        self._last_lines.settle()
+        return self._last_lines.lines()
+
+    def _end(self, verdict: Verdict, code: int | None = None) -> NoReturn:
+        """Have the last word, and end with `code`, that of the verdict by default."""
         # The verdict stands: a handler that came between the lines below would write a second one.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._board.stop()
-        sys.stderr.flush()
-        if self._last_lines is not None:
-            self._last_lines.settle()
-        said = self._last_lines.lines() if self._last_lines is not None else []
+        said = self._said()
         verdict = clues.follow(verdict, said)
         lastword.write(self._spec.termination_log, lastword.compose(verdict, self._board, said))
         words = f": {verdict.message}" if verdict.message else ""
@@ -179,7 +241,9 @@ class Supervisor:
             self._last_lines.close()
         if self._listener is not None:
             self._listener.close()
-        os._exit(verdict.exit_code)
+        if code is None:  # a program of the user's must not make the kubelet start it for ever
+            code = verdict.exit_code if verdict.exit_code != RESTART_CONTAINER_EXIT_CODE else ExitCode.RETRYABLE
+        os._exit(code)
 
 
 def _send(pid: int, number: int) -> None:

@@ -25,6 +25,7 @@ class Toy:
         kill_at: int | None = None  # SIGKILL to itself in this forward pass, counted over the whole job
         kill_rank: int = 0
         kill_attempt: int = 0
+        kill_rounds: int = 1  # in so many rounds of that attempt
         nan_at: int | None = None
         raise_at: int | None = None
         missing: str | None = None
@@ -55,7 +56,8 @@ class Toy:
     def loss(self, model: Any, batch: Any) -> Any:
         config, step = self.config, int(self.steps) + 1
         x_BF, y_B1 = batch
-        mine = int(os.environ.get("RANK", "0")) == config.kill_rank
+        told = int(os.environ["TORCHELASTIC_RUN_ID"].rpartition("-")[2]) < config.kill_rounds
+        mine = told and int(os.environ.get("RANK", "0")) == config.kill_rank
         if mine and config.kill_at == step and int(os.environ["GANGER_ATTEMPT"]) == config.kill_attempt:
             os.kill(os.getpid(), signal.SIGKILL)
         if config.raise_at == step and mine:

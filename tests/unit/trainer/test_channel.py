@@ -1,6 +1,7 @@
 """The channel to the operator over real TLS: what is sent, when it is sent again, and that nothing ever raises."""
 
 import json
+import time
 
 import pytest
 
@@ -22,13 +23,19 @@ class Source:
 
     def __init__(self):
         self.now = "Training"
-        self.obeyed = []
+        self.obeyed, self.orders, self.refusals = [], [], 0
 
     def phase(self):
         return self.now
 
     def report(self):
         return {"attempt": 0, "worker": 0, "phase": self.now}
+
+    def order(self, answer):
+        self.orders.append(answer)
+
+    def refused(self):
+        self.refusals += 1
 
     def obey(self, directives):
         self.obeyed.append(directives)
@@ -221,3 +228,37 @@ def test_the_end_sends_one_last_report_and_returns(operator):
     assert ["Stopping"] == [report["phase"] for report in operator.reports][-1:]
     assert json.dumps(operator.reports[-1])
     assert "ok" == posts.results[-1]
+
+
+def test_a_failure_is_reported_at_once_and_again_as_soon_as_it_was_answered(posts, operator):
+    """The operator holds its answer back: a pause between two reports would delay the restart."""
+    operator.answer = {"nextReportSeconds": 30.0, "round": 1, "rung": "Process"}
+    posts.tick(0)
+    posts.source.now = "Failed"
+
+    posts.tick(0.3)
+    assert 1 == len(operator.reports), "not before somebody hurries"
+    posts.channel.start()
+    posts.channel.hurry()
+    deadline = time.monotonic() + 10
+    while len(operator.reports) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert {1} == {answer["round"] for answer in posts.source.orders}
+    posts.channel.close()
+
+
+def test_whoever_waits_for_an_answer_is_told_that_none_will_come(posts, operator):
+    operator.status = 403
+    posts.tick(0)
+    assert 1 == posts.source.refusals
+
+    operator.status = 503
+    times = [posts.time + 100 * number for number in range(1, 4)]
+    for at in times[:1]:
+        posts.tick(at)
+    assert 1 == posts.source.refusals, "it may be a change of leader"
+    for at in times[1:]:
+        posts.tick(at)
+    assert 2 <= posts.source.refusals
