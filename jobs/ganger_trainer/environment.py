@@ -55,7 +55,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     """Everything one pod knows about itself and its job.
 
     rendezvous_port 0 means: any free port (allowed for a gang of one only). metrics_port None: no metrics endpoint.
-    control None: nobody wants reports. round: which start of the processes in this pod. workers_max: most pods that the gang may ever have, `workers` if it never grows.
+    control None: nobody wants reports. round: which start of the processes in this pod.
+    workers_max: most pods that the gang may ever have, `workers` if it never grows.
     """
 
     job: str

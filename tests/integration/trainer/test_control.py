@@ -10,8 +10,6 @@ from ganger.contract import REPORT_PHASES, ExitCode
 from operator_end import OperatorEnd, authority
 from unit.trainer.kit import steps_in
 
-from .test_gang import shard_hashes
-
 pytestmark = pytest.mark.integration
 
 SLOW = {"steps": 100000, "stepSleep": 0.01}
@@ -71,7 +69,7 @@ def test_a_checkpoint_that_was_asked_for_is_committed_by_both_pods_at_one_step(g
 
     (step,) = steps_in(gang.directory / "checkpoints")
     assert step == operator.of(0)[-1]["checkpoint"]["step"]
-    assert 2 == len(shard_hashes(gang, step))
+    assert 2 == len(gang.shards(step))
 
 
 def test_stacks_of_both_ranks_of_a_pod_are_in_its_log_and_it_trains_on(gangs, operator):
@@ -135,7 +133,7 @@ def test_a_run_is_the_same_to_the_bit_with_every_kind_of_operator_and_none(gangs
         ending = gang.run()
         assert [0] == ending.codes, ending.logs
         assert "Traceback" not in ending.logs[0]
-        return shard_hashes(gang, 60), ending.logs[0].count("warning: no report")
+        return gang.shards(60), ending.logs[0].count("warning: no report")
 
     results = {name: run(name) for name in environs}
     refusing.stop()

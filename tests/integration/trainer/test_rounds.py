@@ -7,7 +7,7 @@ import pytest
 from ganger.contract import RESTART_CONTAINER_EXIT_CODE, RESTART_WAIT_SECONDS, ExitCode
 from operator_end import OperatorEnd
 
-from .test_gang import assert_equal_bits, shard_hashes, state
+from .test_gang import assert_equal_bits, state
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +57,7 @@ def test_a_killed_rank_restarts_all_processes_in_their_pods_to_the_same_bits(gan
 
     assert [0, 0] == ending.codes, ending.logs
     assert_equal_bits(state(undisturbed, 40), state(gang, 40))
-    assert shard_hashes(undisturbed, 40) == shard_hashes(gang, 40)
+    assert undisturbed.shards(40) == gang.shards(40)
     assert [[0, 1], [0, 1]] == [rounds(operator, worker) for worker in (0, 1)]
     failures = [report["failure"] for report in operator.of(rank) if "failure" in report]
     assert ("ProcessKilled", rank, 137) == tuple(failures[0][key] for key in ("reason", "rank", "exitCode"))
@@ -87,7 +87,7 @@ def test_a_second_failure_starts_the_containers_anew_and_the_rounds_go_on_counti
     ending = gang.run(killAt=23, killRank=1, killRounds=2)
 
     assert [0, 0] == ending.codes, ending.logs
-    assert shard_hashes(undisturbed, 40) == shard_hashes(gang, 40)
+    assert undisturbed.shards(40) == gang.shards(40)
     assert [[0, 1, 2], [0, 1, 2]] == [rounds(operator, worker) for worker in (0, 1)]
     sequences = [report["sequence"] for report in operator.of(0) if report.get("round") == 2]
     assert 1 == sequences[0], "another supervisor"
