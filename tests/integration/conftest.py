@@ -60,6 +60,9 @@ def crd(control_plane):
         return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
     wait_for(established, 30, f"{name} is established")
+    # Right after that the API server still answers 429, "storage is (re)initializing", for a second or two.
+    jobs = f"/apis/{body['spec']['group']}/v1alpha1/{body['spec']['names']['plural']}"
+    wait_for(lambda: _exists(control_plane, jobs), 30, f"{jobs} is served")
     return name
 
 

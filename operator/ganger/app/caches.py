@@ -14,7 +14,7 @@ from ganger.plan.seen import Refusal, Seen
 from ganger.plan.track import Track
 from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
-from ganger.runtime.reflector import Reflector
+from ganger.runtime.reflector import Reflector, Timing
 
 T = TypeVar("T", Service, Claim)
 Key = tuple[str, str]  # namespace and name of a job
@@ -35,7 +35,9 @@ class Caches:
         """Every cache by what it holds."""
         return {TRAINING_JOBS: self.jobs, PODS: self.pods, SERVICES: self.services, CLAIMS: self.claims}
 
-    def reflectors(self, cluster: Cluster, namespaces: tuple[str, ...], metrics: Metrics) -> list[Reflector[Any]]:
+    def reflectors(
+        self, cluster: Cluster, namespaces: tuple[str, ...], metrics: Metrics, timing: Timing | None = None
+    ) -> list[Reflector[Any]]:
         """Return a reflector for each resource and namespace; no namespaces means all of them."""
         kinds: tuple[tuple[Resource, type[Any], Cache[Any], str], ...] = (
             (TRAINING_JOBS, TrainingJob, self.jobs, ""),
@@ -44,7 +46,16 @@ class Caches:
             (CLAIMS, Claim, self.claims, OURS),
         )
         return [
-            Reflector(cluster, resource, kind, cache, namespace=namespace, label_selector=labels, metrics=metrics)
+            Reflector(
+                cluster,
+                resource,
+                kind,
+                cache,
+                namespace=namespace,
+                label_selector=labels,
+                metrics=metrics,
+                timing=timing,
+            )
             for resource, kind, cache, labels in kinds
             for namespace in namespaces or ("",)
         ]

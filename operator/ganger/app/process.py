@@ -26,6 +26,7 @@ from ganger.runtime.lease import Election
 from ganger.runtime.limiter import Limiter
 from ganger.runtime.ports import Clock
 from ganger.runtime.queue import Queue
+from ganger.runtime.reflector import Timing
 
 log = logging.getLogger(__name__)
 LEASE_NAME = "ganger-operator"
@@ -47,7 +48,9 @@ class Process:
         self._metrics = metrics
         self.clock: Clock = clock or ServerClock(cluster.server_offset_seconds)
         self.caches = Caches()
-        self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics)
+        self._reflectors = self.caches.reflectors(
+            cluster, settings.watch_namespaces, metrics, Timing(read_timeout=float(settings.watch_silence_seconds))
+        )
         # Unique for each start: a restarted process must not take its own old lease for a held one.
         identity = f"{settings.identity}_{secrets.token_hex(4)}"
         self.election = Election(
@@ -97,13 +100,9 @@ class Process:
 
     @property
     def trouble(self) -> str:
-        """Why this process is not ready, or "" when it is: caches warm and the API server answering."""
-        for reflector in (*self._reflectors, self.election.reflector):
-            if not reflector.has_synced:
-                return f"the list of {reflector.resource.plural} is not in yet"
-            if reflector.trouble:
-                return reflector.trouble
-        return ""
+        """Why this process is not ready, or "" when it is: caches warm, watches open, the API server answering."""
+        reflectors = (*self._reflectors, self.election.reflector)
+        return next((reflector.trouble for reflector in reflectors if reflector.trouble), "")
 
     # --- life ---
     async def run(self, stop: asyncio.Event) -> None:

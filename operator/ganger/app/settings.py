@@ -22,6 +22,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What an operator process needs to know.
 
     namespace: where its lease and its pod live. identity: unique among the replicas. watch_namespaces: () for all.
+    watch_silence_seconds: a watch that brings no line for so long is taken for dead; the server writes one each minute.
     http_port: of /metrics, /healthz and /readyz, on every interface. sync_workers: passes that run side by side.
     control_url: where workers report, https://host[:port]; "" for no control channel. control_port: where this process
     listens for them. control_service: Service without endpoints that is to lead to the leader, at pod_ip.
@@ -35,6 +36,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     watch_namespaces: tuple[str, ...] = ()
     http_port: int = 8080
     sync_workers: int = 8
+    watch_silence_seconds: int = 75
     log_level: str = "INFO"
     control_url: str = ""
     control_port: int = CONTROL_PORT
@@ -77,6 +79,7 @@ def read(env: Mapping[str, str]) -> Settings:
         mistakes.append(f"GANGER_LOG_LEVEL={level!r}: must be one of {', '.join(LOG_LEVELS)}")
     port = _number(env, "GANGER_HTTP_PORT", 8080, 1, 65535, mistakes)
     workers = _number(env, "GANGER_SYNC_WORKERS", 8, 1, 256, mistakes)
+    silence = _number(env, "GANGER_WATCH_SILENCE_SECONDS", 75, 5, 3600, mistakes)
     control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -87,6 +90,7 @@ def read(env: Mapping[str, str]) -> Settings:
         watch_namespaces=tuple(dict.fromkeys(watched)),
         http_port=port,
         sync_workers=workers,
+        watch_silence_seconds=silence,
         log_level=level,
         **control,
     )

@@ -81,6 +81,7 @@ class Reflector(Generic[T]):
         self._beat = 0.0
         self._resync_at = 0.0
         self._trouble = ""
+        self._has_watched = False
 
     # --- for health and for the runtime ---------------------------------------------------------------------------
     @property
@@ -94,8 +95,16 @@ class Reflector(Generic[T]):
 
     @property
     def trouble(self) -> str:
-        """One short sentence while the server does not answer as it should, else ""; for readiness."""
-        return self._trouble
+        """One short sentence until the first watch is open, and while the server answers other than it should, else "".
+
+        For readiness. A list alone is not enough: right after a CustomResourceDefinition is made, the API server may
+        answer lists and refuse watches with 429 for seconds, and news would come that late. A stream that only broke
+        is no trouble: it is opened again from where it was.
+        """
+        plural = self.resource.plural
+        if not self.has_synced:
+            return self._trouble or f"the list of {plural} is not in yet"
+        return self._trouble or ("" if self._has_watched else f"the watch of {plural} is not open yet")
 
     @property
     def is_stalled(self) -> bool:
@@ -219,6 +228,7 @@ class Reflector(Generic[T]):
                     if not self._must_list:
                         self._deadline.reschedule(self._beat + self._timing.read_timeout)
                     self._trouble = ""
+                    self._has_watched = True
                     if line:
                         self._take(line)
                     self._resync()

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,18 @@ class Operator:
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
+
+    def is_ready(self) -> bool:
+        """Whether it says at /readyz that it could lead now."""
+        try:
+            return bool(self.read("/readyz"))
+        except OSError:
+            return False
+
+    def read(self, path: str) -> str:
+        """What it serves there. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as reply:
+            return reply.read().decode()
 
     def stop(self) -> int:
         """SIGTERM and wait; the exit code."""

@@ -15,7 +15,7 @@ def pair(world):
     first = world.start_operator("operator-a")
     wait_for(world.leader, 20, "a leader")
     second = world.start_operator("operator-b")
-    time.sleep(3.0)  # the standby's caches get warm
+    wait_for(second.is_ready, 20, "a standby that is ready")
     return first, second
 
 

@@ -20,6 +20,7 @@ def test_every_setting_is_read():
         "GANGER_WATCH_NAMESPACES": " team-a, team-b,,team-a",
         "GANGER_HTTP_PORT": "9000",
         "GANGER_SYNC_WORKERS": "32",
+        "GANGER_WATCH_SILENCE_SECONDS": "20",
         "GANGER_LOG_LEVEL": "debug",
     }
 
@@ -30,6 +31,7 @@ def test_every_setting_is_read():
         watch_namespaces=("team-a", "team-b"),
         http_port=9000,
         sync_workers=32,
+        watch_silence_seconds=20,
         log_level="DEBUG",
     )
     assert expected == read(env)
@@ -41,6 +43,7 @@ MISTAKES = {
     "GANGER_WATCH_NAMESPACES": "team-a,Team_B",
     "GANGER_HTTP_PORT": "70000",
     "GANGER_SYNC_WORKERS": "0",
+    "GANGER_WATCH_SILENCE_SECONDS": "4",
     "GANGER_LOG_LEVEL": "LOUD",
 }
 

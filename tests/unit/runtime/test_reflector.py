@@ -288,14 +288,27 @@ async def test_an_object_of_another_shape_in_a_list_costs_the_others_nothing():
 async def test_forbidden_is_a_trouble_that_passes_by_itself():
     lists = answering(403, status(403, "Forbidden")), hang
     async with reflecting(*lists) as harness:
-        await harness.until(lambda: harness.reflector.trouble)
-        assert "403 Forbidden" in harness.reflector.trouble
+        await harness.until(lambda: "403 Forbidden" in harness.reflector.trouble)
         assert not harness.reflector.has_synced
 
     async with reflecting(answering(403, status(403, "Forbidden")), listing(5)) as harness:
-        await asyncio.wait_for(harness.reflector.wait_synced(), 2)
+        await harness.until(lambda: harness.reflector.trouble == "")
 
-        assert harness.reflector.trouble == ""
+        assert harness.reflector.has_synced
+
+
+async def test_a_list_whose_watch_is_refused_is_not_yet_ready():
+    """So answers the API server right after a CustomResourceDefinition was made."""
+    throttled = answering(429, status(429, "TooManyRequests"), ["Retry-After: 1"])
+    async with reflecting(listing(5), watches=[hang]) as harness:
+        await harness.until(lambda: harness.watched_from)
+        assert harness.reflector.has_synced
+        assert harness.reflector.trouble == "the watch of pods is not open yet"
+
+    async with reflecting(listing(5), watches=[throttled]) as harness:
+        await harness.until(lambda: "429" in harness.reflector.trouble)
+        await harness.until(lambda: harness.reflector.trouble == "")
+        assert 2 == len(harness.watched_from)
 
 
 async def test_a_throttled_list_waits_as_long_as_the_server_asked():
