@@ -25,6 +25,7 @@ class Controller(Generic[Key]):
 
     sync: one pass of a key; returns the seconds until the next pass, or None if only news calls for one.
     ready: asked before a pass; while it says no the key waits (see `runtime.consistency`).
+    A key that the server throttled rests as long as it asked, at most 60 s, whatever news comes meanwhile.
     on_error: told (key, error, failures in a row) of errors that are not the world's weather, to report them.
     """
 
@@ -47,6 +48,7 @@ class Controller(Generic[Key]):
         self._ready = ready
         self._on_error = on_error
         self._metrics = metrics
+        self._throttled: dict[Key, float] = {}  # until when the server asked us to leave a key alone
 
     async def run(self, stopping: asyncio.Event | None = None, *, within: float = 10.0) -> None:
         """Work until cancelled, or until `stopping` is set: then start no more passes and let the running ones end.
@@ -87,6 +89,10 @@ class Controller(Generic[Key]):
         started = asyncio.get_running_loop().time()
         result = "waiting"
         try:
+            if (rest := self._throttled.get(key, 0.0) - started) > 0:
+                self._queue.add(key, after=rest)  # news came, and news is no reason to hurry a server that is busy
+                return
+            self._throttled.pop(key, None)
             if not self._ready(key):
                 self._queue.add(key, after=WAITING_SECONDS)
                 return
@@ -108,6 +114,7 @@ class Controller(Generic[Key]):
             return "fenced"
         if isinstance(error, Throttled):
             delay = min(error.retry_after_seconds or 1.0, RETRY_AFTER_SECONDS_MAX)
+            self._throttled[key] = asyncio.get_running_loop().time() + delay
             self._queue.add(key, after=delay)
             return error.label
         delay = self._queue.retry(key)
