@@ -58,6 +58,10 @@ chaos: setup ## every crash plan of the operator, and attacks on checkpoints by 
 itest: setup ## integration tests on a real API server
 	@$(PYTEST) tests/integration
 
+.PHONY: faults
+faults: setup ## operators behind a proxy that makes every fault of the API server; docs/faults.md
+	@$(PYTEST) tests/integration/faults -q
+
 .PHONY: e2e
 e2e: setup ## end-to-end tests: real kubelet, real pods of the real image
 	@$(PYTEST) tests/e2e
