@@ -18,7 +18,7 @@ from ganger_trainer.batches import Skips
 from ganger_trainer.checkpoint import layout, loader, ownership
 from ganger_trainer.checkpoint.exchange import Exchange
 from ganger_trainer.checkpoint.saver import Saver
-from ganger_trainer.checkpoint.writer import Verdict, Writer
+from ganger_trainer.checkpoint.writer import FULL, Verdict, Writer
 from ganger_trainer.environment import CheckpointPolicy
 from ganger_trainer.failures import TrainerError
 from ganger_trainer.ranks import Ranks
@@ -199,6 +199,9 @@ class DirectoryKeeper:
                 return
             self._begin(parts, loss)
             verdict = self._saver.finish()
+            if verdict is not None and verdict.reason in FULL:  # older ones made room, where the policy can spare any
+                self._begin(parts, loss)
+                verdict = self._saver.finish()
         if verdict is not None and verdict.reason:
             raise TrainerError(
                 "CheckpointFailed",

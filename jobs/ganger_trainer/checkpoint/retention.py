@@ -1,6 +1,8 @@
-"""Which checkpoints stay: the newest, the best, every so many steps, and never fewer than one. Pure but for `prune`."""
+"""Which checkpoints stay: the newest, the best, every so many steps, and never fewer than one."""
 
 from pathlib import Path
+
+import msgspec
 
 from ganger_trainer.checkpoint import layout, manifest
 from ganger_trainer.environment import CheckpointPolicy
@@ -21,16 +23,51 @@ def prune(directory: Path, policy: CheckpointPolicy) -> int:
     Called after a commit only, so that the newest checkpoint is one that was just written whole.
     """
     listing = layout.look(directory)
-    scores: dict[int, float | None] = {}
-    for step in listing.steps:
-        try:
-            scores[step] = manifest.read(directory / layout.committed(step)).score if policy.keep_best else None
-        except manifest.InvalidError:
-            scores[step] = None  # the loader judges it, when it matters
-    kept = keep(scores, policy)
+    kept = keep(_scores(directory, listing, policy), policy)
     for step in listing.steps:
         if step not in kept:
             layout.discard(directory, layout.committed(step))
     for name in listing.leaving:
         layout.discard(directory, name)
     return len(kept)
+
+
+def make_room(directory: Path, policy: CheckpointPolicy) -> int:
+    """Remove checkpoints for a save that found the volume full; return how many.
+
+    First those that `policy` would remove after that save. Where it would remove none, the volume is too small for
+    keep.last, and the oldest goes that only keep.last keeps: a new checkpoint is worth more. The newest that can be
+    read whole always stays; without one nothing is removed. Raises OSError.
+    """
+    listing = layout.look(directory)
+    valid = next((step for step in listing.steps if _is_whole(directory / layout.committed(step))), None)
+    if valid is None:
+        return 0
+    scores = _scores(directory, listing, policy)
+
+    def surplus(last: int) -> list[int]:
+        kept = keep(scores, msgspec.structs.replace(policy, keep_last=last))
+        return [step for step in listing.steps if step not in kept and step != valid]
+
+    doomed = surplus(max(1, policy.keep_last - 1)) or surplus(1)[-1:]
+    for name in (*listing.leaving, *map(layout.committed, doomed)):
+        layout.discard(directory, name)
+    return len(doomed)
+
+
+def _scores(directory: Path, listing: layout.Listing, policy: CheckpointPolicy) -> dict[int, float | None]:
+    scores: dict[int, float | None] = {}
+    for step in listing.steps:
+        try:
+            scores[step] = manifest.read(directory / layout.committed(step)).score if policy.keep_best else None
+        except manifest.InvalidError:
+            scores[step] = None  # the loader judges it, when it matters
+    return scores
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        manifest.verify(checkpoint)
+    except manifest.InvalidError:
+        return False
+    return True

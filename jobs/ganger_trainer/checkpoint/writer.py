@@ -5,12 +5,13 @@ checks the fence and renames. Until that rename nothing of it is a checkpoint, a
 Runs on a background thread: no collective, no torch call that would start threads of its own.
 """
 
+import contextlib
 import errno
 import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,8 @@ from ganger_trainer.checkpoint import durable, layout, manifest, ownership, rete
 from ganger_trainer.checkpoint.exchange import Exchange
 from ganger_trainer.environment import CheckpointPolicy
 from ganger_trainer.failures import TrainerError
+
+FULL: Final = ("ENOSPC", "EDQUOT")
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -97,8 +100,7 @@ class Writer:
     def _commit(self, draft: Draft, temporary: Path, posted: list[Posted]) -> Verdict:
         for entry in posted:
             if entry.file is None:
-                _abandon(temporary)
-                return Verdict(step=draft.step, reason=entry.reason, message=entry.message)
+                return self._failed(draft.step, temporary, entry.reason, entry.message)
         files = tuple(entry.file for entry in posted if entry.file is not None)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         whole = manifest.Manifest(
@@ -120,10 +122,8 @@ class Writer:
             with ownership.held(self._directory, self._owner):
                 durable.rename(temporary, self._directory / layout.committed(draft.step))
         except OSError as error:
-            _abandon(temporary)
-            return Verdict(
-                step=draft.step, reason=_errno(error), message=f"{error.filename or temporary}: {error.strerror}"
-            )
+            message = f"{error.filename or temporary}: {error.strerror}"
+            return self._failed(draft.step, temporary, _errno(error), message)
         except TrainerError as error:
             _abandon(temporary)
             return Verdict(step=draft.step, reason="Fenced", message=str(error))
@@ -132,6 +132,16 @@ class Writer:
         except OSError:
             kept = len(layout.look(self._directory).steps)  # committed all the same; the next prune tries again
         return Verdict(step=draft.step, bytes=whole.bytes, kept=kept, saved_at=now)
+
+    def _failed(self, step: int, temporary: Path, reason: str, message: str) -> Verdict:
+        """Remove what was written, and make room if that is what lacks: the next save finds it."""
+        _abandon(temporary)
+        if reason in FULL:
+            # Not for an attempt that is no longer the newest: what lies there is another's now.
+            with contextlib.suppress(OSError, TrainerError), ownership.held(self._directory, self._owner):
+                freed = retention.make_room(self._directory, self._policy)
+                message += f" ({freed} older checkpoints were removed to make room)" if freed else ""
+        return Verdict(step=step, reason=reason, message=message)
 
 
 def _abandon(temporary: Path) -> None:

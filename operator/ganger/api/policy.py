@@ -55,7 +55,7 @@ class CheckpointVolume(Part, frozen=True, kw_only=True):
 class Keep(Part, frozen=True, kw_only=True):
     """Which checkpoints stay. The newest valid one always does."""
 
-    last: Annotated[int, Meta(description="The newest so many.", ge=1, le=1000)] = 3
+    last: Annotated[int, Meta(description="The newest so many; fewer where the volume has no room.", ge=1, le=1000)] = 3
     best: Annotated[int, Meta(description="The so many with the lowest loss.", ge=0, le=1000)] = 0
     every: Annotated[int, Meta(description="All whose step is a multiple of this.", ge=1, le=2_147_483_647)] | None = (
         None
