@@ -16,12 +16,17 @@ from ganger.control.reports import Reports
 from ganger.control.scrapers import Scrapers
 from ganger.control.tokens import Tokens
 from ganger.kube.cluster import Cluster
+from ganger.kube.errors import ApiError
 from ganger.observe.metrics import OperatorMetrics
 from ganger.observe.server import Limits, Route, Server, guarded
 from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.ports import Clock
 
 log = logging.getLogger(__name__)
+RULES_SINCE = (
+    1,
+    36,
+)  # restartPolicyRules with RestartAllContainers are beta and on; before, the API server refuses them
 CERTIFICATE_SECONDS = 5.0  # how long a leader waits for it: pods that are made without it never report
 # Workers keep their connections, at 90 KiB each; where there are more workers, those that have been silent for longest
 # make room and come back with a new one (bench/README.md, reports).
@@ -83,13 +88,18 @@ class Channel:
             cluster, namespace=settings.namespace, name=settings.control_secret, hosts=hosts, now=clock.now
         )
         self._server: Server | None = None
+        self._version = (0, 0)
 
     @property
     def site(self) -> Site:
         """What the pods of new attempts are told."""
         if not self._settings.control_url:
             return NOWHERE
-        return Site(control_url=self._settings.control_url, authority=self._certificate.authority)
+        return Site(
+            control_url=self._settings.control_url,
+            authority=self._certificate.authority,
+            restarts_containers=self._version >= RULES_SINCE,
+        )
 
     async def start(self, exposition: Route) -> int:
         """Listen, and return the port. Raises OSError."""
@@ -121,6 +131,10 @@ class Channel:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             log.warning("no certificate yet: gangs that start now will not report")
+        try:
+            self._version = await self._cluster.version()
+        except ApiError as error:
+            log.warning("the version of the API server is unknown, so no container is started anew in place: %s", error)
         if not self._settings.control_service:
             return []
         return [asyncio.create_task(self._publish(), name="control-address")]

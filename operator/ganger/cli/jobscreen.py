@@ -61,6 +61,8 @@ def _header(job: TrainingJob, now: datetime, width: int) -> Iterator[Text]:
     pieces.append(f"  {status.workers or f'0/{job.spec.workers}'} workers")
     if status.attempt:
         pieces.append(f"  attempt {status.attempt}")
+    if status.round:
+        pieces.append(f"  round {status.round}")
     pieces.append(f"  {figures.age(job.metadata.creation_timestamp, now)} old")
     left = line(*pieces)
     gap = width - left.cell_len - len(job.metadata.namespace)

@@ -9,6 +9,8 @@ from ganger.cli.podlog import Line
 from ganger.cli.terminal import log_line
 from ganger.plan import names
 
+_ANEW = {"Process": "processes", "Container": "containers", "Pods": "pods"}
+
 
 def of(job: TrainingJob) -> Failure | None:
     """Return the failure that the status keeps, or None where nothing has failed."""
@@ -28,7 +30,8 @@ def headline(failure: Failure, now: datetime) -> str:
         text += f" on {failure.node}"
     if failure.time is not None:
         text += f", {figures.age(failure.time, now)} ago"
-    return f"{text} (attempt {failure.attempt})"
+    anew = f", {_ANEW[failure.rung]} started anew" if failure.rung is not None else ""
+    return f"{text} (attempt {failure.attempt}{anew})"
 
 
 def last_lines(failure: Failure) -> list[str]:

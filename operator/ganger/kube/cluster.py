@@ -110,6 +110,10 @@ class Cluster(Protocol):
         """Return the plurals served by each version of a group; {} when the group is not served."""
         ...
 
+    async def version(self) -> tuple[int, int]:
+        """Return major and minor number of the API server; (0, 0) where it names none."""
+        ...
+
     def server_offset_seconds(self) -> float:
         """Return the server's clock minus ours, from the Date header of the answers; 0.0 before the first answer."""
         ...

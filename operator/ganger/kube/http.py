@@ -6,6 +6,7 @@ decoded.
 """
 
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self, TypeVar
@@ -49,6 +50,14 @@ class _Discovery(Struct, frozen=True):
 
 
 _reply_decoder = msgspec.json.Decoder(_Reply)
+
+
+class _Version(Struct):
+    major: str = ""
+    minor: str = ""
+
+
+_version_decoder = msgspec.json.Decoder(_Version)
 _discovery_decoder = msgspec.json.Decoder(_Discovery)
 
 
@@ -157,6 +166,14 @@ class HttpCluster:
             return {}
         versions = [served.group_version for served in _decode(_discovery_decoder, body).versions]
         return {version.partition("/")[2]: await self._plurals(f"/apis/{version}") for version in versions}
+
+    async def version(self) -> tuple[int, int]:
+        """Return major and minor number of the API server; (0, 0) where it names none."""
+        body = await self._send("version", "GET", "version", "/version", session=self._session)
+        found = _decode(_version_decoder, body)
+        digits = [re.match(r"\d+", text) for text in (found.major, found.minor)]  # some providers write 37+
+        major, minor = (int(match[0]) if match is not None else 0 for match in digits)
+        return major, minor
 
     async def _plurals(self, path: str) -> frozenset[str]:
         body = await self._send("discover", "GET", "groups", path, session=self._session)

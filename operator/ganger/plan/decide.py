@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from ganger.api.observed import Pod
-from ganger.api.status import Failure, TrainingJobStatus
+from ganger.api.status import Failure, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import (
@@ -95,10 +95,10 @@ def _decide(
     lost = was_complete and (members.leaving or members.missing)
     through = ladder.fell_through(job, members, seen.heard, now)
     if fallen.failed or lost or through is not None:
-        return _failed(job, seen, members, fallen, now, through=through)
+        return _failed(job, seen, members, fallen, now, site, through=through)
     hung = None if ladder.assembling(job, members, seen.heard) else hang.failure(job, members, seen.heard, now)
     if hung is not None:
-        return _failed(job, seen, members, fallen, now, hung=hung)
+        return _failed(job, seen, members, fallen, now, site, hung=hung)
     move = elastic.due(job, members, now)
     if move is not None:
         event = Event(reason="Resized", message=move.message)
@@ -140,6 +140,7 @@ def _failed(
     members: Gang,
     fallen: Gang,
     now: datetime,
+    site: Site,
     *,
     through: Verdict | None = None,
     hung: Failure | None = None,
@@ -166,7 +167,9 @@ def _failed(
         return ending.fail(job, members, now, verdict.reason, sentence, verdict)
     counted = "counted" if verdict.counted else "not counted"
     when = f" in {verdict.delay_seconds:.0f} s" if verdict.delay_seconds else ""
-    rung = "Pods" if through else ladder.rung(job, members, seen.heard, verdict, progressed=far.progressed, now=now)
+    rung: Rung = "Pods"
+    if through is None:
+        rung = ladder.rung(job, members, seen.heard, verdict, site, progressed=far.progressed, now=now)
     round_ = ladder.next_round(job, seen.heard)
     what = f"attempt {job.status.attempt + 1} starts" if rung == "Pods" else f"{ladder.NAMES[rung]} {round_} starts"
     message = f"{sentence}; {what}{when} ({counted})"

@@ -24,6 +24,7 @@ from ganger.plan.gang import Gang
 from ganger.plan.live import Heard, LiveReport, ReportedFailure
 from ganger.plan.remedy import DISRUPTIONS
 from ganger.plan.report import Report, terminated
+from ganger.plan.site import Site
 
 RUNGS: tuple[Rung, ...] = ("Process", "Container", "Pods")
 NAMES: dict[Rung, str] = {"Process": "in the same pods round", "Container": "in new containers of the same pods round"}
@@ -65,7 +66,14 @@ def fallen(job: TrainingJob, gang: Gang, heard: Iterable[Heard]) -> Gang:
 
 
 def rung(
-    job: TrainingJob, gang: Gang, heard: Iterable[Heard], verdict: Verdict, *, progressed: bool, now: datetime
+    job: TrainingJob,
+    gang: Gang,
+    heard: tuple[Heard, ...],
+    verdict: Verdict,
+    site: Site,
+    *,
+    progressed: bool,
+    now: datetime,
 ) -> Rung:
     """Return what is started anew after a failure that restarts the gang. `gang` holds the pods as they are."""
     if verdict.exclude or verdict.cause.reason in _NEEDS_PODS or gang.num_running < gang.num_workers:
@@ -76,7 +84,8 @@ def rung(
     if not told >= set(gang.present) or next_round(job, heard) >= ROUNDS_MAX or size not in (None, gang.num_workers):
         return "Pods"
     done = 0 if progressed or job.status.restarts is None else job.status.restarts.in_place
-    return RUNGS[min(done, len(RUNGS) - 1)]
+    rungs = [each for each in RUNGS if each != "Container" or site.restarts_containers]
+    return rungs[min(done, len(rungs) - 1)]
 
 
 def next_round(job: TrainingJob, heard: Iterable[Heard]) -> int:
@@ -95,8 +104,8 @@ def assembling(job: TrainingJob, gang: Gang, heard: Iterable[Heard]) -> bool:
 def fell_through(job: TrainingJob, gang: Gang, heard: Iterable[Heard], now: datetime) -> Verdict | None:
     """Return the restart of the pods where one in place did not come about; it is the same failure, counted once.
 
-    That is where a container that should start anew ended for good, as before Kubernetes 1.36, and where workers are
-    still missing long after the order.
+    That is where a container that should start anew ended for good, as under a kubelet that is older than the API
+    server, and where workers are still missing long after the order.
     """
     status, restarts = job.status, job.status.restarts or Restarts()
     if status.round == 0 or restarts.last is None:
@@ -122,6 +131,11 @@ def _runs(gang: Gang, report: LiveReport) -> bool:
     return pod is not None and pod.status.phase == "Running"
 
 
+def _started(pod: Pod) -> datetime | None:
+    states = (status.state.running for status in pod.status.container_statuses if status.name == CONTAINER)
+    return next((state.started_at for state in states if state is not None), None)
+
+
 def _ended(pod: Pod, word: Heard, failure: ReportedFailure) -> Pod:
     """Return the pod as the kubelet would show it after its supervisor's last word."""
     said = word.report
@@ -135,6 +149,7 @@ def _ended(pod: Pod, word: Heard, failure: ReportedFailure) -> Pod:
         exit_code=failure.exit_code,
         reason="Error",
         message=msgspec.json.encode(last).decode(),
+        started_at=_started(pod),
         finished_at=word.at - timedelta(seconds=failure.seconds),
     )
     container = ContainerStatus(name=CONTAINER, state=ContainerState(terminated=end))

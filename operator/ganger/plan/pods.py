@@ -45,8 +45,7 @@ _SCRAPE = {
     "prometheus.io/port": str(METRICS_PORT),
     "prometheus.io/path": "/metrics",
 }
-# The supervisor alone ends with this code, when it is asked to. Before Kubernetes 1.36 the rule is dropped, and the pod
-# ends instead.
+# The supervisor alone ends with this code, and only when it is asked to.
 _RESTARTABLE = {
     "restartPolicy": "Never",
     "restartPolicyRules": [
@@ -99,7 +98,7 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
         container["command"] = list(spec.command)
     else:
         container["args"] = list(SUPERVISOR)  # the image's entry point, an init process, stays in front
-        if site.listens:  # else nobody would ask for it
+        if site.listens and site.restarts_containers:
             container |= _RESTARTABLE
     resources = encode(spec.resources)
     if resources:

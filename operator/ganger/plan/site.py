@@ -13,10 +13,12 @@ class Site(Struct, frozen=True, kw_only=True):
     """Where workers report. control_url "" means nowhere: an operator without a control channel, or none at all.
 
     control_url: https://host:port, without a path. authority: PEM of the authority that its certificate is of.
+    restarts_containers: whether the cluster starts the containers of a pod anew by rule (Kubernetes 1.36).
     """
 
     control_url: str = ""
     authority: str = ""
+    restarts_containers: bool = False
 
     @property
     def listens(self) -> bool:

@@ -177,6 +177,7 @@ async def test_discovery_tells_what_is_served(cluster):
     assert {"leases"} <= (await cluster.discover("coordination.k8s.io"))["v1"]
     assert {"pods", "services"} <= (await cluster.discover(""))["v1"]
     assert await cluster.discover("nobody.example") == {}
+    assert await cluster.version() >= (1, 31)
 
 
 async def test_the_servers_clock_is_learnt_from_its_answers(cluster, namespace):

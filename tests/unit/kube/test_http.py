@@ -353,3 +353,13 @@ async def test_nothing_secret_is_logged(server, caplog, tmp_path):
             await cluster.create(PODS, "ns", POD)
 
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [({"major": "1", "minor": "37"}, (1, 37)), ({"major": "1", "minor": "36+"}, (1, 36)), ({}, (0, 0))],
+)
+async def test_the_version_of_the_server_is_two_numbers(server, cluster, told, expected):
+    server.on("GET /version", answering(200, told))
+
+    assert expected == await cluster.version()

@@ -8,15 +8,19 @@ import pytest
 from builders import at, job, pod, running_gang, with_status
 from ganger.api.status import Restarts
 from ganger.contract import RESTART_CONTAINER_EXIT_CODE, ROUNDS_MAX
-from ganger.plan import ladder
+from ganger.plan import ladder, pods
 from ganger.plan.decide import decide
 from ganger.plan.gang import gang
 from ganger.plan.live import Heard, Live, LiveReport, ReportedFailure
 from ganger.plan.report import ReportedCheckpoint
 from ganger.plan.seen import Seen
+from ganger.plan.site import NOWHERE, Site
 
 KILLED = ReportedFailure(reason="ProcessKilled", message="rank 1 was ended by SIGKILL", rank=1, exit_code=137)
 VICTIM = ReportedFailure(reason="PeerLost", message="rank 1 hung up", rank=0, exit_code=1)
+
+
+NEW = Site(restarts_containers=True)
 
 
 def heard(worker: int, seconds: float = 100.0, **said: Any) -> Heard:
@@ -36,11 +40,11 @@ def running(**spec: Any):
     return with_status(job_, status)
 
 
-def after(job_, *words: Heard, seconds: float = 100.0, pods=None):
+def after(job_, *words: Heard, seconds: float = 100.0, pods=None, site=NEW):
     """One decision, with all pods running, and the job with the status that it writes."""
     pods = running_gang(job_, attempt=job_.status.attempt) if pods is None else pods
     live = next((Live(report=word.report, at=word.at) for word in words if word.report.worker == 0), None)
-    decision = decide(job_, Seen(pods=pods, heard=words, live=live), at(seconds))
+    decision = decide(job_, Seen(pods=pods, heard=words, live=live), at(seconds), site=site)
     return decision, with_status(job_, decision.status)
 
 
@@ -120,6 +124,15 @@ def test_failures_without_progress_climb_the_ladder():
     assert [(1, "Process", 0), (2, "Container", 0), (0, "Pods", 1), (1, "Process", 1)] == seen
 
 
+def test_a_cluster_without_restart_rules_has_a_ladder_without_that_rung():
+    _, job_ = broken(running())
+
+    words = (failed(0, VICTIM, 160, round=1), failed(1, KILLED, 160, round=1))
+    _, job_ = after(job_, *words, seconds=160, site=NOWHERE)
+
+    assert (0, "Pods", 1) == told(job_)
+
+
 def test_a_checkpoint_brings_the_gang_down_to_the_first_rung():
     job_ = running(checkpoint={"everySteps": 10, "volume": {"claimName": "c"}})
     for number in range(1, 4):
@@ -182,7 +195,7 @@ def test_a_gang_that_nobody_hears_any_more_counts_as_running():
 
 
 def test_a_container_that_is_not_started_anew_falls_through_to_new_pods_and_is_counted_once():
-    """An API server before 1.36 drops the rule: the pod ends with the code that should have restarted it."""
+    """A kubelet before 1.36 knows no such rule: the pod ends with the code that should have restarted it."""
     _, job_ = broken(running())
     _, job_ = broken(job_, 110, round=1)
     left = pod(job_, 1, exit_code=RESTART_CONTAINER_EXIT_CODE, said={"outcome": "Failed", "reason": "ProcessKilled"})
@@ -264,3 +277,23 @@ def test_a_container_on_its_way_to_start_anew_is_no_failure():
 
     assert decision.status is None
     assert () == decision.deletions
+
+
+LISTENS = Site(control_url="https://operator:9443", authority="PEM", restarts_containers=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "site", "expected"),
+    [
+        ({}, LISTENS, True),
+        ({}, msgspec.structs.replace(LISTENS, restarts_containers=False), False),
+        ({}, NEW, False),  # nobody would ask for it
+        ({"task": None, "command": ["sleep", "1"]}, LISTENS, False),  # no supervisor that ends with that code for it
+    ],
+)
+def test_the_rule_that_starts_containers_anew_is_on_pods_whose_supervisor_may_be_asked(spec, site, expected):
+    (container,) = pods.pod(job(**spec), 0, 0, site)["spec"]["containers"]
+
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [RESTART_CONTAINER_EXIT_CODE]}}
+    found = container.get("restartPolicy"), container.get("restartPolicyRules")
+    assert (("Never", [rule]) if expected else (None, None)) == found
