@@ -1,0 +1,40 @@
+"""What a fault of `bench.goodput` is, how often it comes, and what each part of an answer to it takes."""
+
+from msgspec import Struct
+
+FAULT_EVERY_SECONDS = 180.0
+STEP_SECONDS = 0.1
+HANG_SECONDS = 20  # chosen: spec.failurePolicy.hang.timeoutSeconds
+# Shares of 100 faults. After the unexpected interruptions of Llama 3's training (The Llama 3 Herd of Models, table 5):
+# mostly GPUs that fail under a node that stays, then software, network, maintenance; few hosts are lost.
+MIX = {
+    "crash": 62,  # a process dies: GPU, driver, network, a bug
+    "outOfMemory": 5,
+    "eviction": 12,  # maintenance, a higher priority
+    "nodeLost": 3,
+    "hang": 4,
+    "nan": 6,
+    "slowCheckpoint": 8,
+}
+
+
+class Costs(Struct, frozen=True, kw_only=True):
+    """Seconds. Measured ones name where; the others are assumed."""
+
+    save_every: float = 2.0  # chosen: spec.checkpoint.everySeconds
+    save_hold: float = 0.004  # assumed: what a save holds the steps up, the copy of the state
+    save_write: float = 0.3  # assumed: from the copy to the commit
+    slow_save: float = 20.0  # assumed: how long one slow save holds the steps up
+    notice: float = 0.1  # assumed: from a process's death to the operator's pass; the report is sent at once
+    write: float = 0.02  # assumed: one status write
+    process_round: float = 1.2  # from the order to the next step: processes start anew in their pods
+    container_round: float = 2.6  # the same with new containers
+    pod_end: float = 0.3  # from SIGTERM to the end of a worker that has nothing to save
+    pod_start: float = 0.9  # from a pod's creation to its running container
+    worker_start: float = 2.0  # from the running container to the next step
+    stop: float = 0.8  # assumed: from SIGTERM to the last commit and the end: agreement, step, save
+    node_silence: float = 50.0  # Kubernetes: --node-monitor-grace-period, until a node is known not to answer
+    roll_back: float = 0.5  # assumed: loading a checkpoint in running processes
+
+
+COSTS = Costs()
