@@ -26,6 +26,7 @@ from ganger_trainer.dispatch import Dispatch
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import VICTIMS, UserError, classify
 from ganger_trainer.lastlines import LastLines
+from ganger_trainer.oom import OutOfMemory
 from ganger_trainer.orphans import Orphans
 from ganger_trainer.reports import Exit, Listener, Listening, Report, Started
 from ganger_trainer.rounds import Order, Orders
@@ -59,6 +60,7 @@ class Supervisor:
         self._last_lines: LastLines | None = None
         self._channel: Channel | None = None
         self._listener: Listener | None = None
+        self._memory = OutOfMemory()
         self._done = threading.Event()
         self._agent_failures: dict[int, tuple[int, int]] = {}
         self._agent_error: BaseException | None = None
@@ -194,13 +196,14 @@ class Supervisor:
 
     def _verdict(self) -> Verdict:
         ended, exits = self._board.endings()
-        verdict = judge(
+        judged = judge(
             ended,
             exits,
             self._agent_failures,
             stop_requested=self._stop_requested,
             stopping=frozenset(self._board.stopping()),
         )
+        verdict = self._memory.explain(judged)
         if verdict.exit_code in (ExitCode.DONE, ExitCode.PREEMPTED) and self._agent_error is not None:
             return self._agent_verdict(self._agent_error)
         return verdict

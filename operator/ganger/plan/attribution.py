@@ -108,7 +108,7 @@ def _class_and_message(job: TrainingJob, pod: Pod, said: Report) -> tuple[str, s
     if found:
         words = (target.reason if target is not None else pod.status.reason, target.message if target else "")
         return found, ": ".join(word for word in (*words, pod.status.message or said.message) if word)
-    if end is not None and end.reason == "OOMKilled":
+    if end is not None and "OOMKilled" in (end.reason, said.reason):
         return "OOMKilled", _out_of_memory(job, pod)
     if said.reason:
         return said.reason, said.message

@@ -53,6 +53,15 @@ def test_worker_that_ran_out_of_memory_is_named_with_its_limit():
     assert found.message.startswith("worker 1 used more than its memory limit of 8Gi; raise spec.resources.limits")
 
 
+def test_rank_that_ran_out_of_memory_alone_is_told_like_its_container():
+    a_job = job(resources={"limits": {"memory": "8Gi"}})
+    said = {"outcome": "Failed", "reason": "OOMKilled", "message": "the kernel ended rank 1", "rank": 1}
+    found = failure(a_job, pod(a_job, 1, exit_code=137, said=said))
+
+    assert ("OOMKilled", 1) == (found.reason, found.rank)
+    assert found.message.startswith("worker 1 used more than its memory limit of 8Gi")
+
+
 def test_sigkill_that_was_not_the_memory_limit_keeps_the_word_of_the_supervisor():
     a_job = job()
     said = {"outcome": "Failed", "reason": "ProcessKilled", "message": "rank 1 was ended by SIGKILL", "rank": 1}
