@@ -27,8 +27,10 @@ from ganger.plan.decide import decide
 from ganger.plan.live import AttemptSeconds, Heard, Live, LiveReport, Longest, RankBeat, ReportedFailure
 from ganger.plan.report import ReportedCheckpoint
 from ganger.plan.seen import Seen
+from ganger.plan.site import Site
 
 BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
+SITE = Site(restarts_containers=True)  # Kubernetes 1.36 and later
 LOST_PEER = ReportedFailure(reason="PeerLost", message="a peer hung up", rank=0, exit_code=1)
 
 
@@ -162,7 +164,9 @@ class World:
             heard = tuple(self.heard[index] for index in sorted(self.heard))
             live = Live(report=heard[0].report, at=heard[0].at) if heard else None
             pods = tuple(worker.pod() for worker in self.workers.values())
-            decision = decide(self.job, Seen(pods=pods, service=self._service, live=live, heard=heard), at(self.now))
+            decision = decide(
+                self.job, Seen(pods=pods, service=self._service, live=live, heard=heard), at(self.now), site=SITE
+            )
             if decision.requeue_after_seconds is not None:
                 self._again(decision.requeue_after_seconds)
             if decision.empty:
