@@ -388,10 +388,8 @@ class World:
         self.later(self.costs.node_silence, removed)
 
     def _hang(self) -> None:
-        life = self._life
         self._halt()
         self._hung_at = self.now
-        assert life < self._life
 
     def _nan(self) -> None:
         self._halt()
