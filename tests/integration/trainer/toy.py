@@ -27,6 +27,8 @@ class Toy:
         kill_attempt: int = 0
         kill_rounds: int = 1  # in so many rounds of that attempt
         nan_at: int | None = None
+        nan_rank: int | None = None  # this rank's loss alone; None: every rank's
+        flip_at: int | None = None  # one bit of one parameter, on `kill_rank` and in `kill_attempt`
         raise_at: int | None = None
         missing: str | None = None
         hold_at: int | None = None  # the forward pass of this step of rank 0 waits for `go`
@@ -55,6 +57,7 @@ class Toy:
 
     def loss(self, model: Any, batch: Any) -> Any:
         config, step = self.config, int(self.steps) + 1
+        self.forward += 1
         x_BF, y_B1 = batch
         told = int(os.environ["TORCHELASTIC_RUN_ID"].rpartition("-")[2]) < config.kill_rounds
         mine = told and int(os.environ.get("RANK", "0")) == config.kill_rank
@@ -68,7 +71,10 @@ class Toy:
             time.sleep(config.step_sleep)
         noise = random.random() * 1e-3 + float(np.random.rand()) * 1e-3
         loss = functional.mse_loss(model(x_BF), y_B1) + noise
-        return loss * float("nan") if config.nan_at == step else loss
+        if mine and config.flip_at == step and int(os.environ["GANGER_ATTEMPT"]) == config.kill_attempt:
+            next(model.parameters()).data.view(torch.int32)[0, 0] ^= 1 << 12  # rounding may heal a lower one
+        bad = self.forward == config.nan_at and config.nan_rank in (None, int(os.environ.get("RANK", "0")))
+        return loss * float("nan") if bad else loss
 
     def _hold(self, what: str) -> None:
         print(f"{what} is held", flush=True)
