@@ -6,7 +6,9 @@ import pytest
 
 from builders import at, job, with_status
 from ganger.api.observed import Condition
-from ganger.api.status import Failure, Progress, Resize, Resizes, Restarts, TrainingJobStatus
+from ganger.api.status import (
+    CheckpointStatus, Failure, Progress, Resize, Resizes, Restarts, Rollbacks, TrainingJobStatus,
+)  # fmt: skip
 from ganger.cli import figures
 from ganger.cli.hint import hint
 from ganger.cli.main import behind_command
@@ -140,3 +142,16 @@ def test_control_characters_are_shown_and_never_sent():
 )
 def test_options_of_the_cluster_may_stand_before_the_command_as_with_kubectl(given, parsed):
     assert parsed == behind_command(given)
+
+
+def test_the_page_tells_the_newest_checkpoint_the_damaged_ones_and_the_rollbacks():
+    point = CheckpointStatus(
+        latest_step=450, latest_time=at(30), bytes=1536, verified=True, kept=3, quarantined=("step_400.corrupt",)
+    )
+    said = status("Running", checkpoint=point, rollbacks=Rollbacks(count=2, last_step=433, to_step=430, time=at(40)))
+    kept = job(checkpoint={"volume": {"size": "1Gi"}}, failurePolicy={"nonFinite": "Rollback", "maxRollbacks": 5})
+    text = "\n".join(page(Seen(job=with_status(kept, said), claim_name="digits", now=at(60))))
+
+    assert "Checkpoint  step 450, 30s ago, 1.5 KiB, verified, 3 kept, claim digits (missing)" in text
+    assert "damaged and never loaded: step_400.corrupt" in text
+    assert "Rollbacks   2 (at most 5); last: a NaN or an infinity at step 433, back to step 430, 20s ago" in text
