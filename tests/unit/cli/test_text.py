@@ -7,7 +7,14 @@ import pytest
 from builders import at, job, with_status
 from ganger.api.observed import Condition
 from ganger.api.status import (
-    CheckpointStatus, Failure, Progress, Resize, Resizes, Restarts, Rollbacks, TrainingJobStatus,
+    CheckpointStatus,
+    Failure,
+    Progress,
+    Resize,
+    Resizes,
+    Restarts,
+    Rollbacks,
+    TrainingJobStatus,
 )  # fmt: skip
 from ganger.cli import figures
 from ganger.cli.hint import hint
