@@ -85,16 +85,6 @@ def wait_for(what: Callable[[], Any], timeout: float = 30.0, message: str = "") 
         time.sleep(0.02)
 
 
-def _listed(api: ApiClient, path: str) -> Any:
-    """The list, "nothing" where the type is not served, None while the server still prepares to serve it."""
-    try:
-        return api.get(path) or "nothing"
-    except urllib.error.HTTPError as error:
-        if error.code == 429:
-            return None
-        raise
-
-
 class History:
     """Every watch event of the jobs and pods of a namespace, from threads of its own; `close` ends them.
 
@@ -106,8 +96,8 @@ class History:
         self._known: list[dict[str, Any]] = []
         self._replies: list[Any] = []
         for path in (JOBS.format(namespace=namespace), PODS.format(namespace=namespace)):
-            listed = wait_for(lambda path=path: _listed(api, path), 30, path)
-            if listed == "nothing":
+            listed = api.get(path)
+            if listed is None:
                 continue  # TrainingJobs are not served
             kind = listed["kind"].removesuffix("List")
             self._known += [item | {"kind": kind} for item in listed["items"]]

@@ -134,4 +134,9 @@ def event(change: Change, plural: str, wanted: Any) -> bytes:
     if not was and not is_now:
         return b""
     kind = "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED"
-    return json.dumps({"type": kind, "object": change.obj}).encode()
+    obj = change.obj
+    if kind == "DELETED" and change.kind == "MODIFIED":
+        # It left the selection: told as it was in there, at the version of the change.
+        assert change.before is not None
+        obj = change.before | {"metadata": change.before["metadata"] | {"resourceVersion": str(change.version)}}
+    return json.dumps({"type": kind, "object": obj}).encode()

@@ -27,6 +27,7 @@ KINDS = {
 HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs"})
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace")
 POD_GRACE_SECONDS = 30
+SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
 
 class Refused(Exception):  # noqa: N818 - it names an answer
@@ -220,7 +221,7 @@ class ApiServer:
         conditions = new["status"].setdefault("conditions", [])
         conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": self._time()})
         self._store("MODIFIED", target.key, new, pod)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+        return SUCCESS
 
     def _delete(self, target: Target, options: Object) -> Object:
         old = self._get(target)
@@ -233,8 +234,13 @@ class ApiServer:
             return old  # it ends already, and not later than asked
         if grace == 0:
             gone = copy.deepcopy(old)
+            if target.plural == "pods":  # the real server writes this down before it removes the pod
+                gone["metadata"] |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
+                old = self._store("MODIFIED", target.key, gone, old)
+                gone = copy.deepcopy(old)
             del self.objects[target.key]
-            return self._store("DELETED", None, gone, old)
+            gone = self._store("DELETED", None, gone, old)
+            return gone if target.plural == "pods" else SUCCESS
         new = copy.deepcopy(old)
         ends = self._now() + timedelta(seconds=grace)
         if "deletionTimestamp" in old["metadata"]:
