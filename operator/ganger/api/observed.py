@@ -81,6 +81,18 @@ class ContainerState(Struct, frozen=True):
     terminated: Terminated | None = None
 
 
+class DeviceHealth(Struct, frozen=True, rename="camel"):
+    """What the kubelet says of one device of a container (KEP-4680): Healthy, Unhealthy or Unknown."""
+
+    health: str = ""
+
+
+class ResourceStatus(Struct, frozen=True, rename="camel"):
+    """The devices of one resource."""
+
+    resources: tuple[DeviceHealth, ...] = ()
+
+
 class ContainerStatus(Struct, frozen=True, rename="camel"):
     """State of one container."""
 
@@ -88,6 +100,7 @@ class ContainerStatus(Struct, frozen=True, rename="camel"):
     image: str = ""
     state: ContainerState = ContainerState()
     restart_count: int = 0
+    allocated_resources_status: tuple[ResourceStatus, ...] = ()
 
 
 class PodStatus(Struct, frozen=True, rename="camel"):

@@ -117,7 +117,7 @@ class FailureRule(Part, frozen=True, kw_only=True):
         Literal["Count", "Ignore", "FailJob", "ExcludeNode"],
         Meta(
             description="Count spends a restart, Ignore restarts for free, FailJob ends the job, "
-            "ExcludeNode avoids the node."
+            "ExcludeNode spends a restart and avoids the node for six hours."
         ),
     ]
 
@@ -165,6 +165,16 @@ class FailurePolicy(Part, frozen=True, kw_only=True):
             examples=[3],
         ),
     ] = ROLLBACKS_MAX
+    node_lost_grace_period_seconds: Annotated[
+        int,
+        Meta(
+            description="A worker that has not ended so many seconds after its own grace period is given up: its node "
+            "is taken for lost and the gang goes on elsewhere. The checkpoints are fenced against it.",
+            ge=0,
+            le=86_400,
+            examples=[60],
+        ),
+    ] = 60
     no_progress_restarts: (
         Annotated[
             int,

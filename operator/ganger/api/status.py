@@ -172,6 +172,17 @@ class Goodput(Said, frozen=True, kw_only=True):
     accounted_time: Annotated[datetime, Meta(description="Up to when the time is accounted for.")] | None = None
 
 
+class Suspicion(Said, frozen=True, kw_only=True):
+    """Why a node is suspected of making the job fail. It decays with a half-life of 6 hours."""
+
+    node: Annotated[str, Meta(description="The node.", max_length=253)]
+    score: Annotated[
+        float, Meta(description="How much, at that time: excluded from 1 on, until it is below 0.5.", ge=0, le=4)
+    ]
+    reason: Annotated[str, Meta(description="Class of the newest failure there.", max_length=64)] = ""
+    time: Annotated[datetime, Meta(description="When it was last changed.")] | None = None
+
+
 class LiveValue(Said, frozen=True, kw_only=True):
     """A live setting and the step from which it holds."""
 
@@ -227,7 +238,10 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     artifacts: Annotated[tuple[Artifact, ...], Meta(description="Exported model files.", max_length=32)] = ()
     excluded_nodes: Annotated[
         tuple[Annotated[str, Meta(max_length=253)], ...],
-        Meta(description="Nodes that the gang avoids.", max_length=64),
+        Meta(description="Nodes that pods made from now on avoid.", max_length=8),
+    ] = ()
+    node_suspicions: Annotated[
+        tuple[Suspicion, ...], Meta(description="Nodes on which the job failed.", max_length=16)
     ] = ()
 
     def condition(self, type_: str) -> Condition | None:

@@ -25,11 +25,6 @@ UNSERVED: tuple[Unserved, ...] = (
     Unserved("spec.liveConfig", lambda job: bool(job.spec.live_config), "suspend the job, change config, resume it"),
     Unserved("spec.export", lambda job: bool(job.spec.export), "export from a checkpoint when the job is complete"),
     Unserved(
-        "spec.failurePolicy.rules",
-        lambda job: any(rule.action == "ExcludeNode" for rule in job.spec.failure_policy.rules),
-        "use an action other than ExcludeNode",
-    ),
-    Unserved(
         f"metadata.labels[{LABEL_QUEUE}]",
         lambda job: LABEL_QUEUE in job.metadata.labels,
         "remove the label: the job starts without a queue",

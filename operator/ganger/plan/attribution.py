@@ -11,6 +11,7 @@ from ganger.api.observed import Condition, Pod
 from ganger.api.status import Failure
 from ganger.api.types import TrainingJob
 from ganger.contract import NOT_COUNTED, ExitCode
+from ganger.plan import lost
 from ganger.plan.environment import processes_per_worker
 from ganger.plan.gang import Gang, attempt_of, is_leaving, worker_of
 from ganger.plan.remedy import CLASSES, VICTIMS
@@ -77,8 +78,13 @@ def failure(job: TrainingJob, pod: Pod) -> Failure:
 def cause(job: TrainingJob, gang: Gang, now: datetime) -> tuple[Failure, Pod | None]:
     """Return the failure that the attempt died of, and its pod where there still is one.
 
-    A disruption beats exit codes, since it makes workers exit; then the earliest end that is no consequence.
+    A lost node comes first, then a disruption, since it makes workers exit; then the earliest end that is no
+    consequence.
     """
+    if gang.given_up:
+        pod = gang.given_up[0]
+        found = msgspec.structs.replace(failure(job, pod), time=now)
+        return lost.failure(job, found, pod), pod
     for pod in gang.present.values():
         if disruption(pod):
             return failure(job, pod), pod

@@ -3,7 +3,7 @@
 Level-triggered: the answer depends on the present facts alone, never on the event that woke the pass. Rules that hold:
 - Complete and Failed are absorbing; clean-up follows from them on every pass.
 - Attempt and round move only by a status write, and nothing else happens in that pass (write-ahead, then act).
-- A new attempt is created only when no container of an older one can still run.
+- A new attempt is created only when no container of an older one can still run, or it is on a node that was given up.
 Order of the questions: ours at all? finished? suspended? overdue? complete? failed? else start what is missing.
 """
 
@@ -17,6 +17,7 @@ from ganger.api.status import Failure, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import (
+    avoid,
     elastic,
     ending,
     grace,
@@ -24,6 +25,7 @@ from ganger.plan import (
     incidents,
     ladder,
     lifecycle,
+    lost,
     pods,
     progress,
     service,
@@ -52,9 +54,11 @@ def decide(
     """
     if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
         return Decision()
-    members = gang(seen.pods, job.status.attempt, elastic.size(job))
+    members = gang(seen.pods, job.status.attempt, elastic.size(job), lost.lost(job, seen.pods, now))
     fallen = ladder.fallen(job, members, seen.heard)
     decision = _decide(job, seen, members, fallen, now, unsupported, site)
+    if not job.status.finished and not job.spec.suspend:
+        decision = _until(decision, lost.wake_seconds(job, seen.pods, now))
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
@@ -81,7 +85,7 @@ def _decide(
     if job.spec.suspend:
         return _suspended(job, members, now)
     if job.status.is_true(lifecycle.SUSPENDED) and not members.started:
-        return _resumed(job, members, now)
+        return _resumed(job, seen, members, fallen, now, site)
     overdue = ending.overdue(job, members, now)
     if overdue is not None:
         return ending.fail(job, members, now, *overdue)
@@ -92,9 +96,9 @@ def _decide(
         return ending.complete(job, members, now)
     # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
     was_complete = job.status.is_true(lifecycle.PODS_READY)
-    lost = was_complete and (members.leaving or members.missing)
+    gone = members.given_up or (was_complete and (members.leaving or members.missing))
     through = ladder.fell_through(job, members, seen.heard, now)
-    if fallen.failed or lost or through is not None:
+    if fallen.failed or gone or through is not None:
         return _failed(job, seen, members, fallen, now, site, through=through)
     hung = None if ladder.assembling(job, members, seen.heard) else hang.failure(job, members, seen.heard, now)
     if hung is not None:
@@ -126,8 +130,10 @@ def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
     return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
 
 
-def _resumed(job: TrainingJob, members: Gang, now: datetime) -> Decision:
+def _resumed(job: TrainingJob, seen: Seen, members: Gang, fallen: Gang, now: datetime, site: Site) -> Decision:
     """Stopping that has begun ends before the gang starts anew; where no pod was touched yet, none is."""
+    if members.given_up and len(members.given_up) == len(members.present):
+        return _failed(job, seen, members, fallen, now, site)
     if members.present:
         return Decision(deletions=_deletions(members.all, None))
     status = lifecycle.starting(job, members, now, "Resumed", "resumed; the gang starts anew")
@@ -182,6 +188,10 @@ def _failed(
 def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
     stale = _stale(job, members)
+    told = lost.noted(job, members, now) or avoid.lift(job, members, now)
+    if told is not None:
+        status, text = told
+        return Decision(status=status, events=(Event(reason="NodesChanged", message=text, warning=True),))
     if any(not is_over(pod) for pod in members.older):
         text = "waiting for the workers of the attempt before to stop"
         return _coming_up(job, members, now, "WaitingForOldWorkers", text, deletions=stale)
@@ -284,8 +294,16 @@ def _coming_up(
 
 def _bounded(job: TrainingJob, members: Gang, now: datetime, decision: Decision) -> Decision:
     """Look again when the next deadline passes, or a gang may be resized."""
-    left = (ending.deadline_seconds(job, members, now), elastic.wake_seconds(job, members, now))
-    times = [seconds for seconds in (*left, decision.requeue_after_seconds) if seconds is not None]
+    left = (
+        ending.deadline_seconds(job, members, now),
+        elastic.wake_seconds(job, members, now),
+        avoid.lift_seconds(job, members, now),
+    )
+    return _until(decision, *left)
+
+
+def _until(decision: Decision, *seconds: float | None) -> Decision:
+    times = [each for each in (*seconds, decision.requeue_after_seconds) if each is not None]
     return msgspec.structs.replace(decision, requeue_after_seconds=min(times, default=None))
 
 
@@ -301,7 +319,7 @@ def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     seconds = None if disrupted or elastic.opened(job.status) else hurry
     kept = job.status.attempt - 1
     doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < kept or probe_of(pod) >= 0)
-    return _deletions(doomed, seconds)
+    return _deletions((*doomed, *avoid.outdated(job, members)), seconds)
 
 
 def _deletions(doomed: Iterable[Pod], grace_seconds: int | None) -> tuple[Deletion, ...]:

@@ -52,10 +52,10 @@ def judge(job: TrainingJob, gang: Gang, *, progressed: bool, step: int | None = 
     `progressed`: the attempt committed a checkpoint; the backoff starts anew. `step`: how far it came, where that is
     known. Raises AssertionError when nothing failed. Pure.
     """
-    assert gang.failed or gang.leaving or gang.missing, "nothing failed"
+    assert gang.failed or gang.leaving or gang.missing or gang.given_up, "nothing failed"
     found, pod = cause(job, gang, now)
     age_seconds = (now - (found.time or now)).total_seconds()
-    disrupted = pod is None or bool(was_deleted(pod) or disruption(pod))
+    disrupted = pod is None or bool(was_deleted(pod) or pod in gang.given_up or disruption(pod))
     stopped = pod is not None and was_told_to_stop(pod)
     if (
         (found.reason in VICTIMS or (stopped and not disrupted))

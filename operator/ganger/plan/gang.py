@@ -48,7 +48,8 @@ class Gang(Struct, frozen=True, kw_only=True):
     """The pods of one job, seen from its present attempt.
 
     present: pods of the attempt by worker. older, newer: pods of other attempts. probes: pods of the attempt that only
-    look for room, by number.
+    look for room, by number. lost: pods that were given up (plan/lost.py); those of earlier attempts are in no other
+    list, for nothing waits for them.
     """
 
     num_workers: int
@@ -56,6 +57,7 @@ class Gang(Struct, frozen=True, kw_only=True):
     older: tuple[Pod, ...]
     newer: tuple[Pod, ...]
     probes: dict[int, Pod] = {}
+    lost: tuple[Pod, ...] = ()
 
     @property
     def has_meeting_point(self) -> bool:
@@ -76,6 +78,11 @@ class Gang(Struct, frozen=True, kw_only=True):
     def leaving(self) -> tuple[Pod, ...]:
         """Live pods that somebody deleted."""
         return tuple(pod for pod in self.present.values() if is_leaving(pod))
+
+    @property
+    def given_up(self) -> tuple[Pod, ...]:
+        """Workers of the attempt that are lost: their names are taken, so there must be another attempt."""
+        return tuple(pod for pod in self.present.values() if pod in self.lost)
 
     @property
     def alive(self) -> tuple[Pod, ...]:
@@ -103,8 +110,11 @@ class Gang(Struct, frozen=True, kw_only=True):
         return self.num_running + self.num_succeeded == self.num_workers
 
 
-def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int) -> Gang:
-    """Sort the pods of a job by attempt. A pod whose worker index is out of range counts as older: it must go."""
+def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int, lost: frozenset[str] = frozenset()) -> Gang:
+    """Sort the pods of a job by attempt. A pod whose worker index is out of range counts as older: it must go.
+
+    lost: names of the pods that were given up.
+    """
     present: dict[int, Pod] = {}
     probes: dict[int, Pod] = {}
     older: list[Pod] = []
@@ -117,7 +127,14 @@ def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int) -> Gang:
             present[worker] = pod
         elif number == attempt and probe_of(pod) >= 0:
             probes[probe_of(pod)] = pod
-        else:
+        elif pod.metadata.name not in lost:
             older.append(pod)
     ordered = dict(sorted(present.items()))
-    return Gang(num_workers=num_workers, present=ordered, older=tuple(older), newer=tuple(newer), probes=probes)
+    return Gang(
+        num_workers=num_workers,
+        present=ordered,
+        older=tuple(older),
+        newer=tuple(newer),
+        probes=probes,
+        lost=tuple(pod for pod in pods if pod.metadata.name in lost),
+    )

@@ -11,7 +11,7 @@ import msgspec
 from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
 from ganger.api.status import Phase, Progress, Restarts, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan import elastic, names
+from ganger.plan import elastic, names, suspicion
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
 from ganger.plan.headway import Headway, last_word, newest_checkpoint
@@ -189,6 +189,8 @@ def restarting(
         workers=f"0/{job.spec.workers}",
         ready_workers=0,
     )
+    evidence = suspicion.of_attempt(gang, verdict.cause, counted=verdict.counted, exclude=verdict.exclude)
+    status = suspicion.remember(status, evidence, now)
     return _phase(status, job, now, "Restarting", message)
 
 

@@ -21,18 +21,13 @@ PROBE_PREFIX = "probe-"  # of the worker label and of the name
 
 
 def pod(job_name: str, attempt: int, worker: int) -> str:
-    """Return the name of a worker's pod; no two (job, attempt, worker) of a namespace share one."""
+    """Return the name of a worker's pod, its hostname too; no two (job, attempt, worker) of a namespace share one."""
     return f"{job_name}-{attempt}-{worker}"
 
 
 def probe(job_name: str, attempt: int, number: int) -> str:
     """Return the name of a probe, a pod that looks for room beside the workers; no worker has such a name."""
     return f"{job_name}-{attempt}-{PROBE_PREFIX}{number}"
-
-
-def hostname(job_name: str, worker: int) -> str:
-    """Return the hostname of a worker, the same in every attempt."""
-    return f"{job_name}-{worker}"
 
 
 def service(job_name: str) -> str:

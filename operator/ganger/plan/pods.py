@@ -9,6 +9,7 @@ from typing import Any
 from ganger.api.types import TrainingJob, encode
 from ganger.contract import (
     ANNOTATION_CONTROL_CA,
+    ANNOTATION_EXCLUDED,
     CODE_MOUNT,
     CONTAINER,
     LABEL_JOB_UID,
@@ -16,7 +17,7 @@ from ganger.contract import (
     METRICS_PORT,
     RESTART_CONTAINER_EXIT_CODE,
 )
-from ganger.plan import elastic, names, volumes
+from ganger.plan import avoid, elastic, names, tolerations, volumes
 from ganger.plan import site as sites
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.service import rendezvous_host, service
@@ -66,7 +67,7 @@ def _environment(job: TrainingJob, attempt: int, worker: int, site: Site) -> lis
             job,
             attempt,
             worker,
-            rendezvous_host=rendezvous_host(job),
+            rendezvous_host=rendezvous_host(job, attempt),
             checkpoint_dir=volumes.checkpoint_dir(job),
         )
     )
@@ -118,9 +119,11 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
         pod_volumes.append(sites.volume(job.metadata.uid))
         mounts.append(sites.mount())
         annotations[ANNOTATION_CONTROL_CA] = site.authority
+    if job.status.excluded_nodes:
+        annotations[ANNOTATION_EXCLUDED] = ",".join(job.status.excluded_nodes)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "hostname": names.hostname(job.metadata.name, worker),
+        "hostname": names.pod(job.metadata.name, attempt, worker),
         "terminationGracePeriodSeconds": job.spec.termination_grace_period_seconds,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
@@ -136,10 +139,9 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
             spec[_camel(field)] = value
     if job.spec.node_selector:
         spec["nodeSelector"] = job.spec.node_selector
-    if job.spec.affinity:
-        spec["affinity"] = job.spec.affinity
-    if job.spec.tolerations:
-        spec["tolerations"] = [encode(toleration) for toleration in job.spec.tolerations]
+    if affinity := avoid.affinity(job.spec.affinity, job.status.excluded_nodes):
+        spec["affinity"] = affinity
+    spec["tolerations"] = tolerations.of_worker(job)
     if job.spec.topology_spread_constraints:
         spec["topologySpreadConstraints"] = list(job.spec.topology_spread_constraints)
     if job.spec.image_pull_secrets:

@@ -35,8 +35,11 @@ def service(job: TrainingJob) -> dict[str, Any] | None:
     }
 
 
-def rendezvous_host(job: TrainingJob) -> str:
-    """Return the name under which every worker finds worker 0."""
+def rendezvous_host(job: TrainingJob, attempt: int) -> str:
+    """Return the name under which every worker of an attempt finds worker 0.
+
+    Each attempt has its own: a worker 0 that is stuck on a lost node keeps its name in the cluster's DNS.
+    """
     if job.spec.most_workers == 1:
         return "127.0.0.1"
-    return f"{names.hostname(job.metadata.name, 0)}.{names.service(job.metadata.name)}"
+    return f"{names.pod(job.metadata.name, attempt, 0)}.{names.service(job.metadata.name)}"

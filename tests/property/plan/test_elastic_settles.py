@@ -13,6 +13,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.contract import ENV_WORKERS, LABEL_ATTEMPT, LABEL_JOB, LABEL_MANAGED_BY, LABEL_WORKER
 from ganger.plan.decide import decide
 from ganger.plan.gang import attempt_of, is_over, probe_of, worker_of
+from ganger.plan.lost import lost
 from ganger.plan.seen import Seen
 
 FEWEST, MOST = 1, 6
@@ -89,7 +90,12 @@ class World:
 
     def _look(self) -> None:
         """What must hold at every moment."""
-        workers = [found for found in self.pods.values() if worker_of(found) >= 0 and not is_over(found)]
+        given_up = lost(self.job, tuple(self.pods.values()), at(self.now))
+        workers = [
+            found
+            for name, found in self.pods.items()
+            if worker_of(found) >= 0 and not is_over(found) and name not in given_up
+        ]
         numbers = [worker_of(found) for found in workers]
         assert len(numbers) == len(set(numbers)), f"a worker runs twice: {sorted(self.pods)}"
         assert len({attempt_of(found) for found in workers}) <= 1, "two attempts live side by side"

@@ -12,9 +12,6 @@ from ganger.contract import LABEL_QUEUE
 ASKED = {
     "spec.liveConfig": {"liveConfig": {"lr": 1}},
     "spec.export": {"export": [{"format": "onnx"}]},
-    "spec.failurePolicy.rules": {
-        "failurePolicy": {"rules": [{"name": "a", "onExitCodes": [1], "action": "ExcludeNode"}]}
-    },
 }
 
 
@@ -46,7 +43,6 @@ def test_everything_that_is_asked_for_is_named_at_once():
     everything = job(
         liveConfig={"lr": 1},
         export=[{"format": "onnx"}],
-        failurePolicy={"rules": [{"name": "a", "onExitCodes": [1], "action": "ExcludeNode"}]},
     )
 
-    assert 3 == len(unsupported(everything))
+    assert 2 == len(unsupported(everything))
