@@ -53,6 +53,7 @@ unit: setup ## unit, property, golden and crash tests in memory: no cluster
 chaos: setup ## every crash plan of the operator, and attacks on checkpoints by the thousand; prints the counts
 	@$(PY) -m ganger_dev.torture
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(PY) -m chaos
+	@GANGER_CHAOS_SEQUENCES=1000 GANGER_CHAOS_PLANS=600 GANGER_CHAOS_KILLS=120 $(PYTEST) tests/integration/chaos -q
 
 .PHONY: itest
 itest: setup ## integration tests on a real API server
