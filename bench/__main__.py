@@ -9,7 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-BENCHES = ("eta", "fleet", "handover", "reports", "scrape", "trainer_overhead", "metrics_overhead", "goodput")
+BENCHES = (
+    "eta",
+    "fleet",
+    "handover",
+    "recovery",
+    "reports",
+    "scrape",
+    "trainer_overhead",
+    "metrics_overhead",
+    "goodput",
+)
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "bench.json"
 
