@@ -6,6 +6,7 @@ thread: its signal handlers, which would kill workers in the middle of a checkpo
 imported before the environment was checked: it imports torch.
 """
 
+import importlib
 import logging
 import os
 import runpy
@@ -63,11 +64,18 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
         start_method="fork",
     )
     entry, arguments = _entry(spec)
+    if entry is not run_command:
+        preload()
     try:
         elastic_launch(config, entry)(*arguments)
     except ChildFailedError as error:
         return {failure.local_rank: (rank, failure.exitcode) for rank, failure in error.failures.items()}
     return {}
+
+
+def preload() -> None:
+    """Load what torch loads with the first optimizer: it costs a second, here once a pod instead of in each process."""
+    importlib.import_module("torch._dynamo")
 
 
 def _entry(spec: Worker) -> tuple[Callable[..., Any], tuple[Any, ...]]:
