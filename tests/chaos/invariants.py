@@ -6,6 +6,7 @@ resource types of one API server share; `in_order` sorts what several watches br
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 Object = dict[str, Any]
@@ -14,6 +15,7 @@ JOB, POD = "TrainingJob", "Pod"
 OVER = ("Succeeded", "Failed")
 FINAL = ("Complete", "Failed")
 MESSAGE_CHARS_MAX = 1024
+LOST_GRACE_SECONDS = 60  # the default of failurePolicy.nodeLostGracePeriodSeconds
 # Reasons of a DisruptionTarget, and of a pod, whose node is gone: its rank is fenced and may be replaced at once.
 NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
 
@@ -106,8 +108,20 @@ class Checker:
             return
         for other in self.pods.values():
             twin = other["metadata"]["uid"] != pod["metadata"]["uid"] and _rank(other) == _rank(pod)
-            if twin and not is_over(other) and not is_on_lost_node(other):
+            if twin and not is_over(other) and not is_on_lost_node(other) and not self._is_given_up(other, pod):
                 self._breach(1, f"{pod['metadata']['name']} lives beside {other['metadata']['name']}")
+
+    def _is_given_up(self, other: Object, pod: Object) -> bool:
+        """Whether the other should have ended nodeLostGracePeriodSeconds before the pod was made, and had not."""
+        told, policy = other["metadata"].get("deletionTimestamp"), self._policy(pod)
+        if told is None:
+            return False
+        late = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) - datetime.fromisoformat(told)
+        return late.total_seconds() >= policy.get("nodeLostGracePeriodSeconds", LOST_GRACE_SECONDS)
+
+    def _policy(self, pod: Object) -> Object:
+        policy: Object = self.jobs.get(self._owner(pod), {}).get("spec", {}).get("failurePolicy", {})
+        return policy
 
     def _made_well(self, pod: Object) -> None:
         meta = pod["metadata"]

@@ -22,7 +22,7 @@ class Fate:
 
     is_placed: whether a node takes it. runs_seconds: until it ends by itself, None for never. exit_code, message: how.
     disrupted: reason of the DisruptionTarget that ends it instead. lost: then its node is silent as well, so that only
-    the pod garbage collector removes it, after GC_SECONDS.
+    the pod garbage collector removes it, after GC_SECONDS, or nobody ever if it is not is_collected.
     """
 
     is_placed: bool = True
@@ -31,6 +31,7 @@ class Fate:
     message: str = ""
     disrupted: str = ""
     lost: bool = False
+    is_collected: bool = True
 
 
 GC_SECONDS = 20.0
@@ -101,7 +102,7 @@ class Kubelet:
         target = {"type": "DisruptionTarget", "status": "True", "reason": fate.disrupted, "lastTransitionTime": TIME}
         await self._say(name, uid, {"conditions": [target]})
         await self._try("DELETE", f"{self._pods}/{name}", {"preconditions": {"uid": uid}})
-        if fate.lost:
+        if fate.lost and fate.is_collected:
             await asyncio.sleep(GC_SECONDS)
             await self._say(name, uid, {"phase": "Failed"})
             await self._remove(name, uid)

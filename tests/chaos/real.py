@@ -185,7 +185,10 @@ async def run(plane: Plane, name: str, plan: Plan, *, is_process: bool = False) 
             access = plane.access
             operator = Operator("a", namespace, lambda gate: CutCluster(access, gate=gate), plan=plan)
         paths = [path.format(namespace) for path in (JOBS, *WATCHED)]
-        tasks = [asyncio.create_task(_follow(client, path, world, kubelet)) for path in paths]
+        # From before the user's first request on, or what he makes would be there already.
+        versions = [(await client.call("GET", path))["metadata"]["resourceVersion"] for path in paths]
+        watches = zip(paths, versions, strict=True)
+        tasks = [asyncio.create_task(_follow(client, path, version, world, kubelet)) for path, version in watches]
         tasks.append(asyncio.create_task(operator.run()))
         user = asyncio.create_task(SCENARIOS[name].user(world))
         try:
@@ -282,9 +285,8 @@ async def _side_by_side(*runs: Any) -> list[Outcome]:
     return list(await asyncio.gather(*(one(coroutine) for coroutine in runs)))
 
 
-async def _follow(client: RealClient, path: str, world: World, kubelet: Kubelet) -> None:
-    listed = await client.call("GET", path)
-    async for kind, obj in client.events(path, listed["metadata"]["resourceVersion"]):
+async def _follow(client: RealClient, path: str, version: str, world: World, kubelet: Kubelet) -> None:
+    async for kind, obj in client.events(path, version):
         world.hear(kind, obj)
         if obj["kind"] == "Pod":
             kubelet.hear(kind, obj)

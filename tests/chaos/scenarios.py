@@ -65,6 +65,7 @@ def _no_room(name: str, _: int) -> Fate:
 
 
 EVICTED = Fate(runs_seconds=LONG, disrupted="EvictionByEvictionAPI")
+SILENT = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True, is_collected=False)
 LOST = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True)
 WRONG_INPUT = Fate(runs_seconds=LONG, exit_code=65, message="no such data")
 FAILS = Fate(runs_seconds=LONG, exit_code=1, message="boom")
@@ -230,6 +231,13 @@ async def suspended_from_the_start(world: World) -> None:
     await world.until(lambda: world.is_running(workers=4))
 
 
+async def silent_node(world: World) -> None:
+    """The pod of a lost node stays Terminating for ever; the gang goes on without it."""
+    policy = {"nodeLostGracePeriodSeconds": 5}
+    await world.submit(workers=3, terminationGracePeriodSeconds=10, failurePolicy=policy)
+    await world.until(lambda: world.is_running(1))
+
+
 async def eviction(world: World) -> None:
     await world.submit(workers=3)
     await world.until(lambda: world.is_running(1))
@@ -269,6 +277,7 @@ SCENARIOS = {
         Scenario("start-deadline", start_deadline, _unplaced),
         Scenario("time-to-live", time_to_live, _well),
         Scenario("lost-node", lost_node, _attempts(LOST)),
+        Scenario("silent-node", silent_node, _attempts(SILENT)),
         Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
         Scenario("volume", volume, _well),

@@ -64,6 +64,18 @@ SHADOW = [
     ("MODIFIED", pod(3, conditions=[LOST], deletionTimestamp="1")),
     ("ADDED", pod(4, attempt=1)),
 ]
+
+
+def given_up(told):
+    """Attempt 1 begins while a pod of attempt 0 should have ended at that time, and has not."""
+    return [
+        ("ADDED", job(1, attempt=1)),
+        ("ADDED", pod(2)),
+        ("MODIFIED", pod(3, deletionTimestamp=told)),
+        ("ADDED", pod(4, attempt=1, creationTimestamp="2026-01-01T00:01:00Z")),
+    ]
+
+
 BROKEN = {
     "INV-1 digits-1-0 lives beside digits-0-0": [
         ("ADDED", job(1, attempt=1)),
@@ -130,6 +142,11 @@ def test_a_pod_that_is_of_no_job_breaks_the_tenth():
     stranger = pod(2, owner="other")
 
     assert 1 == len(violations([("ADDED", job(1)), ("ADDED", stranger)]))
+
+
+def test_a_pod_that_does_not_end_is_given_up_after_its_time_and_not_before():
+    assert [] == violations(given_up("2026-01-01T00:00:00Z"))
+    assert ["INV-1 digits-1-0 lives beside digits-0-0"] == violations(given_up("2026-01-01T00:00:01Z"))
 
 
 def test_events_of_two_watches_are_put_in_the_servers_order_first():
