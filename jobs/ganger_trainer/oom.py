@@ -3,6 +3,7 @@
 A restart in place keeps the container, so the kubelet never says OOMKilled of a rank that was killed alone.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,15 +11,16 @@ import msgspec
 
 from ganger_trainer.verdict import Verdict
 
-EVENTS: Final = Path("/sys/fs/cgroup/memory.events")  # cgroup v2; the container sees its own
+# Of cgroup v2 and v1; the container sees its own. Both count in a line `oom_kill N`.
+EVENTS: Final = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 SIGKILLED: Final = 137
 
 
 class OutOfMemory:
-    """Counts the kernel's kills; without the file nothing is known, and no verdict changes."""
+    """Counts the kernel's kills; without one of the files nothing is known, and no verdict changes."""
 
-    def __init__(self, events: Path = EVENTS) -> None:
-        self._events = events
+    def __init__(self, events: Sequence[Path] = EVENTS) -> None:
+        self._events = next((path for path in events if path.exists()), None)
         self._known = self._kills()
 
     def explain(self, verdict: Verdict) -> Verdict:
@@ -32,6 +34,8 @@ class OutOfMemory:
         return msgspec.structs.replace(verdict, reason="OOMKilled", message=message)
 
     def _kills(self) -> int:
+        if self._events is None:
+            return 0
         try:
             lines = self._events.read_text().splitlines()
         except OSError:

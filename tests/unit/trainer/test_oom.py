@@ -10,13 +10,19 @@ KILLED = Verdict(
 )
 
 
-@pytest.fixture
-def events(tmp_path):
-    path = tmp_path / "memory.events"
+@pytest.fixture(
+    params=[
+        "low 0\nhigh 0\nmax 8\noom {0}\noom_kill {0}\noom_group_kill 0\n",
+        "oom_kill_disable 0\nunder_oom 0\noom_kill {0}\n",
+    ],
+    ids=["v2", "v1"],
+)
+def events(tmp_path, request):
+    path = tmp_path / "events"
 
     def write(kills):
-        path.write_text(f"low 0\nhigh 0\nmax 8\noom {kills}\noom_kill {kills}\noom_group_kill 0\n")
-        return path
+        path.write_text(request.param.format(kills))
+        return (tmp_path / "none", path)
 
     return write
 
@@ -46,4 +52,4 @@ def test_other_ends_are_left_as_they_are(events, verdict):
 
 
 def test_without_the_file_nothing_is_known(tmp_path):
-    assert KILLED == OutOfMemory(tmp_path / "none").explain(KILLED)
+    assert KILLED == OutOfMemory([tmp_path / "none"]).explain(KILLED)
