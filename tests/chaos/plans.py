@@ -22,6 +22,7 @@ from chaos.sim import timeloop
 from chaos.sim.cluster import SimCluster
 from chaos.sim.collector import Collector
 from chaos.sim.server import ApiServer, Change
+from chaos.supervisors import Supervisors
 from chaos.world import NAME, World
 from ganger.kube.gate import Mode
 
@@ -137,6 +138,10 @@ async def _run(
         tasks.append(asyncio.create_task(operator.run()))
         await asyncio.sleep(1.0)  # the first one leads
     user = asyncio.create_task(scenario.user(world))
+    if scenario.fails_in_place_after is not None:
+        workers = Supervisors(world, operators, fails_after_seconds=scenario.fails_in_place_after)
+        reporting = asyncio.create_task(workers.run())
+        user.add_done_callback(lambda _: reporting.cancel())
     try:
         await asyncio.wait({user, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         if has_standby and first.is_dead:

@@ -27,6 +27,7 @@ class Scenario:
     user: Callable[[World], Awaitable[None]]
     script: Script
     lossy: tuple[str, ...] = ()
+    fails_in_place_after: float | None = None  # seconds: workers report, and worker 1 tells a failure (memory only)
 
 
 def _forever(_: str, __: int) -> Fate:
@@ -231,6 +232,12 @@ async def suspended_from_the_start(world: World) -> None:
     await world.until(lambda: world.is_running(workers=4))
 
 
+async def in_place(world: World) -> None:
+    """A failure that a worker tells is answered by a round in the same pods."""
+    await world.submit(workers=3)
+    await world.until(lambda: world.is_running() and world.status.get("round") == 1)
+
+
 async def silent_node(world: World) -> None:
     """The pod of a lost node stays Terminating for ever; the gang goes on without it."""
     policy = {"nodeLostGracePeriodSeconds": 5}
@@ -277,6 +284,7 @@ SCENARIOS = {
         Scenario("start-deadline", start_deadline, _unplaced),
         Scenario("time-to-live", time_to_live, _well),
         Scenario("lost-node", lost_node, _attempts(LOST)),
+        Scenario("in-place", in_place, _forever, fails_in_place_after=LONG),
         Scenario("silent-node", silent_node, _attempts(SILENT)),
         Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
