@@ -52,7 +52,7 @@ CLASSES: dict[str, FailureClass] = {
     "NonFiniteLoss": FailureClass(
         cause="the loss became NaN or infinite",
         remedy="lower the learning rate, clip gradients, or use bf16 instead of fp16; the last checkpoint is from "
-        "before it",
+        "before it, and failurePolicy.nonFinite: Rollback goes back to it and skips the data",
     ),
     "ReplicaDivergence": FailureClass(
         cause="the replicas of the model are no longer equal",
