@@ -88,7 +88,7 @@ def wait_for(what: Callable[[], Any], timeout: float = 30.0, message: str = "") 
 class History:
     """Every watch event of the jobs and pods of a namespace, from threads of its own; `close` ends them.
 
-    What is there already is known first. `check` gives what breaks an invariant (chaos/invariants.py) at any event so far.
+    What is there already is known first. `check` gives what breaks an invariant (chaos.invariants) at any event.
     """
 
     def __init__(self, api: ApiClient, namespace: str) -> None:

@@ -1,10 +1,13 @@
 """What must hold at every watch event, whatever failed: checked over the whole history of jobs and pods.
 
-INV-1 a rank lives once, all attempts together; only a pod that was given up with its node does not count. INV-2 a pod's
-attempt was written before the pod was made; attempt and round never go back. INV-3 a restart is counted once, within
-maxRestarts. INV-4 what has ended stays so, and nothing is made for it. INV-5 it leaves no live pod. INV-6 conditions are
-unique, short, and move only when they change. INV-10 a pod belongs to a job that was read. `Checker.see` takes the events in the order of their resourceVersions, which all
-resource types of one API server share; `in_order` sorts what several watches brought.
+- INV-1: a rank lives once, all attempts together; only a pod that was given up with its node does not count.
+- INV-2: a pod's attempt was written before the pod was made; attempt and round never go back.
+- INV-3: a restart is counted once, within maxRestarts.
+- INV-4: what has ended stays so, and nothing is made for it. INV-5: it leaves no live pod.
+- INV-6: conditions are unique and short, and their times move only when they change.
+- INV-10: a pod belongs to a job that was read.
+`Checker.see` takes the events in the order of their resourceVersions, which all resource types of one API server share;
+`in_order` sorts what several watches brought.
 """
 
 from collections.abc import Iterable
