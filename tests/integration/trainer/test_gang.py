@@ -1,5 +1,6 @@
 """Two pods on the loopback address: resume, preemption, victims and culprits."""
 
+import json
 import signal
 import time
 
@@ -140,6 +141,22 @@ def test_older_attempt_is_fenced_and_writes_nothing(gangs):
     assert [ExitCode.FENCED] == ending.codes
     assert "Fenced" == ending.messages[0]["outcome"]
     assert before == sorted(path.name for path in (gang.directory / "checkpoints").iterdir())
+
+
+def test_attempt_that_comes_back_from_a_lost_node_is_fenced_at_its_next_checkpoint(gangs, tmp_path):
+    go = tmp_path / "go"
+    gang = gangs(workers=1, config={"steps": 40, "holdAt": 8, "go": str(go)})
+    gang.start().wait_for("step 8")
+    fence = gang.directory / "checkpoints" / "FENCE"
+    fence.write_text(json.dumps(json.loads(fence.read_text()) | {"attempt": 1}))
+    before = gang.entries()
+
+    go.touch()
+    ending = gang.end()
+
+    assert [ExitCode.FENCED] == ending.codes
+    assert ("Fenced", "Fenced") == (ending.messages[0]["outcome"], ending.messages[0]["reason"])
+    assert before == gang.entries()
 
 
 def test_signal_names_are_for_people(gangs):

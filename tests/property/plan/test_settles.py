@@ -12,6 +12,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY
 from ganger.plan.decide import decide
 from ganger.plan.gang import attempt_of, is_over, worker_of
+from ganger.plan.lost import lost
 from ganger.plan.seen import Seen
 
 
@@ -25,6 +26,7 @@ class World:
     service: Service | None = None
     claim: Claim | None = None
     created: list[str] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)  # pods of nodes that answer no more: they never end
 
     def step(self) -> bool:
         """One pass and its execution; True when something was done."""
@@ -34,7 +36,7 @@ class World:
             self._check(self.job.status, decision.status)
             self.job = msgspec.structs.replace(self.job, status=decision.status)
         for deletion in decision.deletions:
-            self.pods.pop(deletion.metadata.name)
+            self._delete(deletion.metadata.name)
         for manifest in decision.shared:
             meta = Metadata(
                 name=manifest["metadata"]["name"],
@@ -57,7 +59,8 @@ class World:
             assert not self.job.status.finished, "nothing is created after the end"
             self.pods[new.metadata.name] = new
             self.created.append(new.metadata.name)
-        alive = [(worker_of(p)) for p in self.pods.values() if not is_over(p)]
+        given_up = lost(self.job, tuple(self.pods.values()), at(self.now))
+        alive = [worker_of(p) for name, p in self.pods.items() if not is_over(p) and name not in given_up]
         assert len(alive) == len(set(alive)), f"a worker runs twice: {sorted(self.pods)}"
         return not decision.empty
 
@@ -85,7 +88,7 @@ class World:
 
     def end(self, index: int, exit_code: int) -> None:
         """A running worker ends."""
-        live = sorted(name for name, p in self.pods.items() if p.status.phase == "Running")
+        live = sorted(name for name, p in self.pods.items() if p.status.phase == "Running" and name not in self.dead)
         if live:
             name = live[index % len(live)]
             old = self.pods[name]
@@ -93,16 +96,33 @@ class World:
                 self.job, worker_of(old), attempt=attempt_of(old), exit_code=exit_code, ended=self.now
             )
 
+    def _delete(self, name: str) -> None:
+        if name in self.dead:
+            metadata = msgspec.structs.replace(self.pods[name].metadata, deletion_timestamp=at(self.now))
+            self.pods[name] = msgspec.structs.replace(self.pods[name], metadata=metadata)
+        else:
+            self.pods.pop(name)
+
+    def die(self, index: int, *, evicted: bool) -> None:
+        """The node of a live pod dies; the taint manager deletes the pod at once, or somebody does later."""
+        live = sorted(name for name, p in self.pods.items() if p.status.phase == "Running" and name not in self.dead)
+        if live:
+            name = live[index % len(live)]
+            self.dead.add(name)
+            if evicted:
+                self._delete(name)
+
     def lose(self, index: int) -> None:
         """Somebody deletes a pod."""
-        if self.pods:
-            self.pods.pop(sorted(self.pods)[index % len(self.pods)])
+        if there := sorted(set(self.pods) - self.dead):
+            self.pods.pop(there[index % len(there)])
 
 
 ACTIONS = st.one_of(
     st.just(("run",)),
     st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from([0, 0, 1, 137, 143, 75, 78])),
     st.tuples(st.just("lose"), st.integers(0, 5)),
+    st.tuples(st.just("die"), st.integers(0, 5), st.booleans()),
     st.tuples(st.just("sleep"), st.sampled_from([1.0, 10.0, 400.0])),
     st.just(("suspend",)),
     st.just(("resume",)),
@@ -127,6 +147,8 @@ def test_gang_settles_after_any_history(actions, workers, max_restarts):
             world.end(*arguments)
         elif action == "lose":
             world.lose(*arguments)
+        elif action == "die":
+            world.die(arguments[0], evicted=arguments[1])
         elif action == "sleep":
             world.now += arguments[0]
         elif action == "suspend":
@@ -134,10 +156,11 @@ def test_gang_settles_after_any_history(actions, workers, max_restarts):
         elif action == "resume":
             world.job = with_spec(world.job, suspend=False)
         world.step()
-    world.now += 1000.0
-    world.settle()
+    for _ in range(3):  # a backoff, and a worker that is deleted and then given up
+        world.now += 1000.0
+        world.settle()
     if world.job.spec.suspend or world.job.status.finished:
-        assert not [p for p in world.pods.values() if not is_over(p)]
+        assert not [name for name, p in world.pods.items() if not is_over(p) and name not in world.dead]
     else:
         world.run_pods()
         world.settle()
