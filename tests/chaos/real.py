@@ -47,8 +47,6 @@ NAMES = (
     "delete-while-starting",
     "deadline",
     "time-to-live",
-    "lost-node",
-    "recreated",
     "user-error",
 )
 WATCHED = tuple(f"/api/v1/namespaces/{{}}/{plural}" for plural in ("pods", "services", "persistentvolumeclaims"))
