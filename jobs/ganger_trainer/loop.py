@@ -97,6 +97,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             observer.log(parts, pace, loss, norm, micros[-1].batch)
         if compare_every and step % compare_every == 0:
             soundness.compare(step)
+            pace.resumed()
         if evaluate_every and step % evaluate_every == 0:
             observer.evaluate(parts)
             pace.resumed()

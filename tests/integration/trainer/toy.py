@@ -35,6 +35,8 @@ class Toy:
         hold_model: bool = False  # every rank waits for `go` before its loop
         hold_save: int | None = None  # writing the checkpoint of this step waits for `go`
         go: str = ""  # a file
+        slow_rank: int | None = None  # its forward pass takes so long more
+        slow_sleep: float = 0.0
 
     def __init__(self) -> None:
         self.config: Any = None
@@ -67,6 +69,8 @@ class Toy:
             raise RuntimeError("a bug of the user")
         if config.hold_at == step and mine:
             self._hold(f"step {step}")
+        if config.slow_rank == int(os.environ.get("RANK", "0")):
+            time.sleep(config.slow_sleep)
         if config.step_sleep:
             time.sleep(config.step_sleep)
         noise = random.random() * 1e-3 + float(np.random.rand()) * 1e-3
