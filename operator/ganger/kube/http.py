@@ -88,6 +88,7 @@ class HttpCluster:
         self._writes = self._open(connections, owner=False)
         self._writes._retry_connection = False  # noqa: SLF001 - there is no public switch
         self._watches = self._open(self._connector(0))
+        self._watches._retry_connection = False  # noqa: SLF001 - a watch that breaks is the reflector's to resume
         self._election = self._open(self._connector(1))
         return self
 

@@ -219,7 +219,9 @@ class Election:
         """Read the lease from the server; what cannot be read stays as it was last seen."""
         try:
             async with asyncio.timeout(self._timing.request):
-                self._see(_decoder.decode(await self._cluster.get(LEASES, self._namespace, self._name)))
+                lease = _decoder.decode(await self._cluster.get(LEASES, self._namespace, self._name))
+            # After a restore of etcd what is true now has an older version than what was seen; a read is never stale.
+            self._see(lease, is_truth=True)
         except NotFound:
             self._see(None)
         except (ApiError, TimeoutError, msgspec.DecodeError) as error:
@@ -229,10 +231,12 @@ class Election:
         if not isinstance(new, Undecodable):
             self._see(new)
 
-    def _see(self, lease: Lease | None) -> None:
-        """Take the newest lease, whether the watch, a reply or a read brought it; older news is none."""
-        if lease is not None and self._lease is not None and _version(lease) <= _version(self._lease):
-            return
+    def _see(self, lease: Lease | None, *, is_truth: bool = False) -> None:
+        """Take the newest lease, whether the watch, a reply or a read brought it; older news is none, but of a read."""
+        if lease is not None and self._lease is not None:
+            new, old = _version(lease), _version(self._lease)
+            if new == old or (new < old and not is_truth):
+                return
         self._lease = lease
         self._seen_at = self._clock.monotonic()
         if self.holder != self.identity:

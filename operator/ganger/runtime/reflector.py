@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ganger.kube.cluster import Cluster
-from ganger.kube.errors import ApiError, Gone, from_status
+from ganger.kube.errors import ApiError, Gone, Unreachable, from_status
 from ganger.kube.resources import Resource
 from ganger.runtime import wire
 from ganger.runtime.backoff import Backoff
@@ -82,6 +82,8 @@ class Reflector(Generic[T]):
         self._resync_at = 0.0
         self._trouble = ""
         self._has_watched = False
+        self._is_open = False  # whether the present session's watch was accepted
+        self._was_away = False  # whether a session since the last watch met nobody
 
     # --- for health and for the runtime ---------------------------------------------------------------------------
     @property
@@ -137,7 +139,10 @@ class Reflector(Generic[T]):
     async def _session(self) -> float | None:
         """List if need be, watch to the end, and return the pause to make: None means that of a failure."""
         started = asyncio.get_running_loop().time()
+        self._is_open = False
         try:
+            if self._was_away and not self._must_list:
+                await self._check_version()
             if self._must_list:
                 await self._list()
             await self._watch()
@@ -152,6 +157,7 @@ class Reflector(Generic[T]):
             return self._end("relist" if self._must_list else "stalled")
         except ApiError as error:
             # An answer in words breaks the stream's promise; a lost connection does not, so that one resumes.
+            self._was_away = self._was_away or (isinstance(error, Unreachable) and not self._is_open)
             pause = min(error.retry_after_seconds, RETRY_AFTER_SECONDS_MAX) if error.retry_after_seconds else None
             return self._end(error.label, trouble=f"answered {error.status} {error.reason}", pause=pause)
         except Exception:
@@ -197,19 +203,32 @@ class Reflector(Generic[T]):
         continue_ = ""
         while True:
             self._beat = asyncio.get_running_loop().time()
-            body = await self._cluster.list(
-                self.resource,
-                self.namespace or None,
-                label_selector=self._labels,
-                field_selector=self._fields,
-                limit=limit,
-                continue_=continue_,
-            )
-            page = self._codec.page(body)
+            page = await self._page(limit, continue_)
             objects += page.objects
             continue_ = page.continue_
             if not continue_:
                 return objects, page.version
+
+    async def _page(self, limit: int, continue_: str = "") -> wire.Page[T]:
+        body = await self._cluster.list(
+            self.resource,
+            self.namespace or None,
+            label_selector=self._labels,
+            field_selector=self._fields,
+            limit=limit,
+            continue_=continue_,
+        )
+        return self._codec.page(body)
+
+    async def _check_version(self) -> None:
+        """Look whether a server that was away came back with an older version, as after a restore of etcd.
+
+        It accepts a watch from the future, and is silent until it gets there; only its next bookmark would tell.
+        """
+        version = (await self._page(1)).version
+        if version < self._version:
+            self._regress(version)
+            self._has_regressed = self._must_list = True
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -228,7 +247,8 @@ class Reflector(Generic[T]):
                     if not self._must_list:
                         self._deadline.reschedule(self._beat + self._timing.read_timeout)
                     self._trouble = ""
-                    self._has_watched = True
+                    self._is_open = self._has_watched = True
+                    self._was_away = False
                     if line:
                         self._take(line)
                     self._resync()

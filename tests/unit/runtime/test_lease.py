@@ -268,6 +268,19 @@ async def test_a_deleted_lease_ends_the_work_and_is_made_anew():
         assert ["start", "cancelled", "start"] == a.log
 
 
+async def test_a_lease_that_came_back_from_the_past_is_led_by_again():
+    """After a restore of etcd every write on the version that was seen meets a conflict."""
+    async with electing() as (api, join):
+        a = await join("a")
+        await until(lambda: a.working)
+        api.version -= 5
+        api.blind |= {"a"}
+        api.put(api.lease["spec"])
+        old = api.version
+        await until(lambda: api.version > old + 2, 3)
+        assert a.working
+
+
 async def test_a_candidate_that_is_stopped_while_it_waits_returns():
     async with electing() as (api, join):
         a = await join("a")

@@ -187,11 +187,11 @@ async def test_the_back_off_starts_anew_after_a_healthy_time():
         await asyncio.sleep(0.06)
         request.cut()
 
-    async with reflecting(listing(5), watches=[cut] * 12 + [living], timing=timing) as harness:
-        await harness.until(lambda: len(harness.watched_from) == 13)
+    async with reflecting(listing(5), watches=[cut] * 6 + [living], timing=timing) as harness:
+        await harness.until(lambda: len(harness.watched_from) == 7)
         assert harness.reflector._backoff.failures >= 6
 
-        await harness.until(lambda: len(harness.watched_from) == 14)
+        await harness.until(lambda: len(harness.watched_from) == 8)
 
         assert harness.reflector._backoff.failures == 1
 
@@ -378,3 +378,23 @@ async def test_a_big_object_split_over_many_chunks_is_whole():
     pieces = [big[i : i + 50_000] for i in range(0, len(big), 50_000)]
     async with reflecting(listing(5), watches=[streaming(*pieces)]) as harness:
         await harness.reaches(a="6")
+
+
+async def test_a_server_that_was_away_is_asked_whether_it_came_back_from_the_past():
+    """Restored from an old etcd, it accepts a watch from the future and is silent: nothing else would tell."""
+    lists = listing(9, pod("a", 8)), listing(4, pod("b", 3)), listing(4, pod("b", 3))
+    async with reflecting(*lists, watches=[cut, streaming()]) as harness:
+        await harness.reaches(b="3")
+
+        assert [{"limit": "2"}, {"limit": "1"}, {"limit": "2"}] == [r.query for r in harness.lists]
+        assert (1, 1) == (harness.metrics.regressions, harness.cache.epoch())
+        await harness.until(lambda: harness.watched_from[-1] == "4")
+
+
+async def test_a_server_that_was_away_and_comes_back_as_it_was_is_not_listed_anew():
+    lists = listing(9, pod("a", 8)), listing(9, pod("a", 8)), listing(10)
+    async with reflecting(*lists, watches=[cut, streaming(event("ADDED", pod("b", 11)))]) as harness:
+        await harness.reaches(a="8", b="11")
+
+        assert 1 == harness.metrics.lists
+        assert 2 == len(harness.lists)
