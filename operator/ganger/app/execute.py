@@ -12,7 +12,8 @@ from typing import Any, Literal
 from ganger.api.observed import Metadata
 from ganger.api.status import Failure
 from ganger.api.types import TrainingJob, encode
-from ganger.app.caches import Key
+from ganger.app.caches import Caches, Key
+from ganger.app.doubt import hidden_pod
 from ganger.app.memory import JobMemory
 from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
 from ganger.kube.cluster import Cluster
@@ -48,6 +49,15 @@ class Executor:
         self._recorder = recorder
         self._monotonic = monotonic
         self._unsaid: set[Key] = set()  # jobs with a status that waits for company
+
+    async def doubts(self, job: TrainingJob, decision: Decision, caches: Caches) -> bool:
+        """Whether the decision rests on pods that only the cache lacks; then they are listed anew."""
+        found = await hidden_pod(self._cluster, caches, job, decision)
+        if found is None:
+            return False
+        log.warning("pod %s is there, but the cache does not show it: listing anew", found.name)
+        self._consistency.doubt(PODS, found.namespace)
+        return True
 
     async def execute(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         """Carry the decision out."""

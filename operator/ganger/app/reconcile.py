@@ -15,6 +15,7 @@ from ganger.observe.logs import about
 from ganger.plan import lifecycle
 from ganger.plan.decide import decide
 from ganger.plan.site import NOWHERE, Site
+from ganger.runtime.controller import WAITING_SECONDS
 from ganger.runtime.events import Recorder
 from ganger.runtime.ports import Clock
 
@@ -73,6 +74,8 @@ class Reconciler:
             track=self._reports.track(key, job.metadata.uid, job.status.attempt),
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
+        if await self._executor.doubts(job, decision, self._caches):
+            return WAITING_SECONDS
         await self._executor.execute(job, decision, memory)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
         return min((seconds for seconds in times if seconds is not None), default=None)

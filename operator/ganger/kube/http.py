@@ -1,6 +1,6 @@
 """The cluster over HTTP: every request to the API server that Ganger ever makes leaves here.
 
-Three sets of connections: many requests at once, one stream for each watch, and one of its own for the lease, so that
+Three sets of connections: many requests at once, one for each watch or list, and one of its own for the lease, so that
 neither a slow list nor a full pool delays a renewal. Nothing is sent twice; of a reply to a write only the metadata is
 decoded.
 """
@@ -88,7 +88,7 @@ class HttpCluster:
         self._writes = self._open(connections, owner=False)
         self._writes._retry_connection = False  # noqa: SLF001 - there is no public switch
         self._watches = self._open(self._connector(0))
-        self._watches._retry_connection = False  # noqa: SLF001 - a watch that breaks is the reflector's to resume
+        self._watches._retry_connection = False  # noqa: SLF001 - lists and watches are the reflector's to try again
         self._election = self._open(self._connector(1))
         return self
 
@@ -279,7 +279,8 @@ class HttpCluster:
         **request: Any,
     ) -> bytes:
         path = resource.path(namespace, name, subresource)
-        session = self._election if resource == LEASES else self._session if method == "GET" else self._writes
+        reads = self._watches if verb == "list" else self._session
+        session = self._election if resource == LEASES else reads if method == "GET" else self._writes
         return await self._send(verb, method, resource.plural, path, session=session, **request)
 
     async def _send(

@@ -79,6 +79,11 @@ class Consistency(Generic[Key]):
         self._hurry(pending)
         return False
 
+    def doubt(self, resource: Resource, namespace: str) -> None:
+        """Ask for a list of a cache that was found to be behind the server."""
+        self._metrics.stale(resource.plural)
+        self._relist(resource, namespace)
+
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key, when its object is gone for good."""
         self._pending.pop(key, None)
@@ -107,7 +112,6 @@ class Consistency(Generic[Key]):
         now = self._monotonic()
         overdue = [(what, write) for what, write in pending.items() if now - write.since > self._age_limit]
         for resource, namespace in {(write.resource, write.namespace) for _, write in overdue}:
-            self._metrics.stale(resource.plural)
-            self._relist(resource, namespace)
+            self.doubt(resource, namespace)
         for what, write in overdue:  # ask again only after another full limit
             pending[what] = replace(write, since=now)

@@ -1,11 +1,12 @@
 """Answers that are refusals, late, lost or no answers at all (F8 to F12)."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from apiclient import wait_for
-from integration.faults.plan import Rule
+from integration.faults.plan import Plan, Rule, load
 
 pytestmark = pytest.mark.integration
 STATUS = "trainingjobs/status"
@@ -47,9 +48,8 @@ def test_f9_throttled_write_waits_as_long_as_the_server_says_and_the_lease_is_re
 def test_f10_one_call_in_ten_fails(world):
     """All jobs end as without a fault, at no more than three times the calls."""
     calls = {}
-    for kind, rules in (("well", []), ("ill", [(500, 1.0), (503, 1.0), (504, 1.0)])):
-        faults = [Rule(fault="status", code=code, share=0.0345) for code, _ in rules]
-        proxy = world.proxy(*faults, seed=11)
+    for kind, plan in (("well", Plan()), ("ill", load(Path(__file__).parent / "plans" / "one-in-ten.yaml"))):
+        proxy = world.proxy(*plan.rules, seed=plan.seed)
         operator = world.behind(proxy)
         before = len(proxy.requests)
         for n in range(4):
@@ -58,9 +58,10 @@ def test_f10_one_call_in_ten_fails(world):
             world.finish(f"{kind}-{n}", timeout=60)
         calls[kind] = len([s for s in proxy.requests[before:] if s.resource != "leases"])
         operator.stop()
-    print(f"calls: {calls}, faults: {sum(rule.fired for rule in faults)}")
+    faults = sum(rule.fired for rule in plan.rules)
+    print(f"calls: {calls}, faults: {faults}")
 
-    assert sum(rule.fired for rule in faults) > 0
+    assert faults > 0
     assert calls["ill"] <= 3 * calls["well"]
     assert len(set(world.creations())) == len(world.creations()) == 16
 
@@ -96,7 +97,8 @@ def test_f12_slow_reads_cost_neither_the_lease_nor_the_other_jobs(world):
     leader = world.leader()
     world.submit("slow")
     started = time.monotonic()
-    world.finish("quick", timeout=10) if world.submit("quick") else None
+    world.submit("quick")
+    world.finish("quick", timeout=10)
     assert time.monotonic() - started < 5.0
     wait_for(lambda: {"slow-0-0", "slow-0-1"} <= set(world.pod_names()), 60, "the slow one too")
 

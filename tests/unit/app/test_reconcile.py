@@ -35,6 +35,9 @@ class World:
     def monotonic(self):
         return self.seconds
 
+    async def doubts(self, job_, decision, caches):
+        return False
+
     async def execute(self, job_, decision, memory):
         self.executed.append((job_, decision, memory))
         if self.error:

@@ -1,0 +1,165 @@
+"""The API server and etcd themselves die (F1, F2), or come back from the past (F3): a control plane of their own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from apiclient import ApiClient, History, wait_for
+from ganger.api.crd import crd as definition
+from ganger_dev.control_plane import start_control_plane
+from ganger_dev.errors import DevError
+from ganger_dev.processes import Service
+from integration.faults.conftest import faulty_world
+
+pytestmark = pytest.mark.integration
+DOWN_SECONDS = 7.0
+KINDS = ("trainingjobs", "pods", "services", "persistentvolumeclaims")
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory):
+    """A control plane to be broken, with the definition of TrainingJobs."""
+    plane = start_control_plane(tmp_path_factory.mktemp("fragile"), audit=False)
+    plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())
+    wait_for(lambda: answers(plane, "/apis/ganger.dev/v1alpha1/trainingjobs"), 30, "TrainingJobs are served")
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def world(fragile, tmp_path, request):
+    """A namespace on it."""
+    name = f"t-{request.node.name.split('_')[1]}"
+    fragile.api.request(
+        "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    )
+    wait_for(lambda: answers(fragile, f"/api/v1/namespaces/{name}/serviceaccounts/default"), 30, "its account")
+    with faulty_world(fragile, name, tmp_path, watched(fragile, name)) as world:
+        yield world
+    world.history.close()
+    assert [] == world.history.check()
+
+
+def watched(plane, namespace):
+    """The namespace's history from now on."""
+    return History(ApiClient(plane.url, plane.ca, plane.token_for("admin")), namespace)
+
+
+def begin_anew(world):
+    """The watches of the history died with the server: check what they brought, and go on with new ones."""
+    world.history.close()
+    assert [] == world.history.check()
+    world.history = watched(world.control_plane, world.namespace)
+
+
+def answers(plane, path):
+    """Whether the server answers there."""
+    try:
+        return plane.api.request("GET", path)
+    except OSError:
+        return False
+
+
+def kill(plane, *names):
+    """SIGKILL programs of the control plane, and wait until they are gone."""
+    for name in names:
+        service = Service(name=name, folder=plane.folder)
+        os.kill(service.pid(), signal.SIGKILL)
+        wait_for(lambda service=service: service.pid() is None, 10, f"{name} is gone")
+
+
+def bring_back(plane):
+    """Start again what was killed; an API server that finds no etcd yet ends, and is started once more."""
+
+    def is_back():
+        with contextlib.suppress(DevError):
+            start_control_plane(plane.folder, audit=False)
+        return answers(plane, "/apis/ganger.dev/v1alpha1/trainingjobs")
+
+    wait_for(is_back, 90, "the server is back")
+
+
+def uids(world):
+    """UIDs of the pods, by name."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in world.api.items(world.pods)}
+
+
+def test_f1_api_server_killed(fragile, world):
+    """No exit, ever fewer tries, at most one list for each kind afterwards, and no pod is touched."""
+    proxy = world.proxy()
+    operator = world.behind(proxy)
+    world.running_job()
+    before = uids(world)
+    died = time.monotonic()
+    kill(fragile, "kube-apiserver")
+    time.sleep(DOWN_SECONDS)
+    tries = {kind: len([s for s in proxy.seen("*", kind, since=died) if s.verb in ("watch", "list")]) for kind in KINDS}
+    assert operator.process.poll() is None
+    bring_back(fragile)
+    begin_anew(world)
+    back = time.monotonic()
+    wait_for(world.leader, 60, "a leader")
+    world.submit("after", workers=1)
+    wait_for(lambda: "after-0-0" in world.pod_names(), 60, "the operator works again")
+    lists = {kind: len([s for s in proxy.seen("list", kind, since=died) if s.query["limit"] != "1"]) for kind in KINDS}
+    print(f"tries in {DOWN_SECONDS} s: {tries}; lists: {lists}; worked again after {time.monotonic() - back:.1f} s")
+
+    # A kind is tried once after each pause: 0.1 + 0.2 + 0.4 + ... s, each at most a fifth shorter.
+    assert all(4 <= count <= 7 for count in tries.values())
+    assert all(count <= 1 for count in lists.values())
+    assert before.items() <= uids(world).items()
+    world.finish()
+    assert 0 == world.status().get("restarts", {}).get("total", 0)
+
+
+def test_f2_etcd_killed(fragile, world):
+    """Every write that was acknowledged is there afterwards, and nothing is counted twice."""
+    proxy = world.proxy()
+    operator = world.behind(proxy)
+    world.running_job()
+    world.end("digits-0-1", 1)
+    wait_for(lambda: world.status().get("attempt") == 1)
+    kill(fragile, "etcd")
+    time.sleep(4.0)
+    assert operator.process.poll() is None
+    bring_back(fragile)
+    begin_anew(world)
+    world.finish(attempt=1, timeout=90)
+
+    assert {"total": 1, "counted": 1} == {key: world.status()["restarts"][key] for key in ("total", "counted")}
+    assert sorted(set(world.creations())) == sorted(world.creations())
+
+
+def test_f3_etcd_restored_from_the_past(fragile, world):
+    """The version goes back: seen, counted, listed anew; jobs go on from what is there, without a rank twice."""
+    proxy = world.proxy()
+    operator = world.behind(proxy)
+    world.running_job()
+    kill(fragile, "kube-apiserver", "etcd")
+    saved = fragile.folder / "etcd-saved"
+    shutil.copytree(fragile.folder / "etcd", saved)
+    bring_back(fragile)
+    wait_for(lambda: operator.is_ready() and world.leader(), 60, "it works again")
+    for n in range(60):  # so many versions that the past is not reached again before the operator looks
+        world.api.merge(f"{world.jobs}/digits", {"metadata": {"annotations": {"n": str(n)}}})
+    world.end("digits-0-1", 1)
+    wait_for(lambda: world.status().get("attempt") == 1, 60)
+    wait_for(lambda: set(world.gang(attempt=1)) <= set(world.pod_names()), 60)
+    kill(fragile, "kube-controller-manager", "kube-scheduler", "kube-apiserver", "etcd")
+    shutil.rmtree(fragile.folder / "etcd")
+    saved.rename(fragile.folder / "etcd")
+    bring_back(fragile)
+    begin_anew(world)
+
+    assert 0 == world.status().get("attempt", 0)
+    wait_for(lambda: world.metric(operator, "ganger_operator_resource_version_regressions_total") > 0, 60, "seen")
+    wait_for(lambda: operator.is_ready() and world.leader(), 60, "it works again")
+    before = uids(world)
+    assert world.gang() == sorted(before)
+    world.finish(timeout=60)
+    assert operator.process.poll() is None
+    assert 0 == world.status().get("restarts", {}).get("total", 0)
