@@ -14,6 +14,7 @@ class JobMemory:
     def __init__(self) -> None:
         self.status_since: float | None = None  # since when there is a status that waits for company
         self.status_due: float | None = None  # when a status write that waits for company must go out
+        self.conflicts = 0  # writes of the status that met a newer job, in a row
         self._refusal: Refusal | None = None
         self._refusal_until = 0.0
         self._num_refusals = 0

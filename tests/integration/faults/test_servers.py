@@ -1,8 +1,7 @@
-"""The API server and etcd themselves die (F1, F2), or come back from the past (F3): a control plane of their own."""
+"""The API server and etcd themselves die (F1, F2): a control plane of their own."""
 
 import contextlib
 import os
-import shutil
 import signal
 import time
 
@@ -132,34 +131,3 @@ def test_f2_etcd_killed(fragile, world):
 
     assert {"total": 1, "counted": 1} == {key: world.status()["restarts"][key] for key in ("total", "counted")}
     assert sorted(set(world.creations())) == sorted(world.creations())
-
-
-def test_f3_etcd_restored_from_the_past(fragile, world):
-    """The version goes back: seen, counted, listed anew; jobs go on from what is there, without a rank twice."""
-    proxy = world.proxy()
-    operator = world.behind(proxy)
-    world.running_job()
-    kill(fragile, "kube-apiserver", "etcd")
-    saved = fragile.folder / "etcd-saved"
-    shutil.copytree(fragile.folder / "etcd", saved)
-    bring_back(fragile)
-    wait_for(lambda: operator.is_ready() and world.leader(), 60, "it works again")
-    for n in range(60):  # so many versions that the past is not reached again before the operator looks
-        world.api.merge(f"{world.jobs}/digits", {"metadata": {"annotations": {"n": str(n)}}})
-    world.end("digits-0-1", 1)
-    wait_for(lambda: world.status().get("attempt") == 1, 60)
-    wait_for(lambda: set(world.gang(attempt=1)) <= set(world.pod_names()), 60)
-    kill(fragile, "kube-controller-manager", "kube-scheduler", "kube-apiserver", "etcd")
-    shutil.rmtree(fragile.folder / "etcd")
-    saved.rename(fragile.folder / "etcd")
-    bring_back(fragile)
-    begin_anew(world)
-
-    assert 0 == world.status().get("attempt", 0)
-    wait_for(lambda: world.metric(operator, "ganger_operator_resource_version_regressions_total") > 0, 60, "seen")
-    wait_for(lambda: operator.is_ready() and world.leader(), 60, "it works again")
-    before = uids(world)
-    assert world.gang() == sorted(before)
-    world.finish(timeout=60)
-    assert operator.process.poll() is None
-    assert 0 == world.status().get("restarts", {}).get("total", 0)

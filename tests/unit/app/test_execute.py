@@ -329,3 +329,20 @@ async def test_a_service_or_claim_of_a_stranger_is_remembered_and_no_pod_is_crea
     assert "create pods" not in harness.writes
     assert manifest["metadata"]["name"] == harness.memory.stranger(manifest["kind"], harness.now).name
     assert 2.0 == harness.memory.wake_seconds(harness.now)
+
+
+async def test_job_whose_news_does_not_come_is_listed_after_five_conflicts_in_a_row(server):
+    async with HttpCluster(Access(url=server.url, token=NoToken())) as cluster:
+        harness = Harness(server, cluster)
+        asked = []
+        harness.consistency._relist = lambda resource, namespace: asked.append((resource.plural, namespace))
+        server.scripts["PATCH"] = [answering(409, status(409, "Conflict"))]
+        for _ in range(5):
+            assert [] == asked
+            with pytest.raises(Conflict):
+                await harness.execute(status=NEWS)
+
+        assert [("trainingjobs", "team")] == asked
+        server.scripts["PATCH"] = [answering(200, reply("digits", 9))]
+        await harness.execute(status=NEWS)
+        assert 0 == harness.memory.conflicts
