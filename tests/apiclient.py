@@ -95,16 +95,22 @@ class History:
         self.events: list[Event] = []
         self._known: list[dict[str, Any]] = []
         self._replies: list[Any] = []
+        self._api = api
         for path in (JOBS.format(namespace=namespace), PODS.format(namespace=namespace)):
-            listed = api.get(path)
-            if listed is None:
-                continue  # TrainingJobs are not served
-            kind = listed["kind"].removesuffix("List")
-            self._known += [item | {"kind": kind} for item in listed["items"]]
-            version = listed["metadata"]["resourceVersion"]
-            reply = api.open("GET", f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=3000", timeout=3000)
-            self._replies.append(reply)
-            threading.Thread(target=self._read, args=(reply,), daemon=True).start()
+            self.follow(path)
+
+    def follow(self, path: str) -> bool:
+        """Watch what is at the path as well; False where it is not served, as TrainingJobs before their definition."""
+        listed = self._api.get(path)
+        if listed is None:
+            return False
+        kind = listed["kind"].removesuffix("List")
+        self._known += [item | {"kind": kind} for item in listed["items"]]
+        version = listed["metadata"]["resourceVersion"]
+        reply = self._api.open("GET", f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=3000", timeout=3000)
+        self._replies.append(reply)
+        threading.Thread(target=self._read, args=(reply,), daemon=True).start()
+        return True
 
     def _read(self, reply: Any) -> None:
         try:

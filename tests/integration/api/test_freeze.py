@@ -47,6 +47,7 @@ CHANGES = {
     "startDeadlineSeconds": 9,
     "ttlSecondsAfterFinished": 9,
     "cleanPodPolicy": "All",
+    "terminationGracePeriodSeconds": 90,
     "managedBy": "example.com/other",
 }
 

@@ -68,6 +68,7 @@ def installed(helm, world, values):
     helm("install", "ganger", chart=CHART, values=values)
     try:
         wait_for(lambda: established(world.api), 30, "the definition is established")
+        wait_for(lambda: _follows(world), 30, "the jobs are watched")
         world.start_operator()
         wait_for(world.leader, 30, "a leader")
         yield world
@@ -79,9 +80,18 @@ def installed(helm, world, values):
         wait_for(lambda: world.api.get(DEFINITION) is None, 30, "the definition is gone")
 
 
+def _follows(world):
+    try:
+        return world.history.follow(world.jobs)
+    except urllib.error.HTTPError as error:
+        if error.code != 429:  # "storage is (re)initializing", for a second or two after the definition is there
+            raise
+        return False
+
+
 @pytest.fixture
-def world(control_plane, namespaces, namespace, tmp_path):
-    return Restricted(control_plane, namespace, tmp_path)
+def world(control_plane, namespaces, namespace, history, tmp_path):
+    return Restricted(control_plane, namespace, tmp_path, history)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_a_failure_restarts_the_whole_gang(tmp_path):
     assert {f"worker-{rank} | hello from {rank} of 2, attempt {n}" for rank in (0, 1) for n in (0, 1)} == set(
         out.splitlines()
     )
-    assert "Restarting: pod flaky-0-1 ended with Error (exit code 137)" in err
+    assert "Restarting: pod flaky-0-1 ended with ProcessKilled (exit code 137)" in err
     assert "flaky is complete" in err
 
 
