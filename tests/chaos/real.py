@@ -31,7 +31,7 @@ from ganger.kube.errors import Unreachable
 from ganger.kube.http import HttpCluster
 
 ROOT = Path(__file__).parents[2]
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 8.0  # longer than an operator is away
 SIDE_BY_SIDE = 12
 # Lives that are short enough in real time; an operator is away for some 5 s, so the pods keep their whole while.
 NAMES = (

@@ -87,7 +87,10 @@ class World:
     async def submit(self, **spec: Any) -> None:
         """Create the job."""
         body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": NAME}}
-        spec = {"task": "m:t", "workers": 2, "image": "pytorch-cuda:v2.15"} | spec
+        # A real control plane must not meddle: its scheduler knows no node, and it evicts from nodes without heartbeat.
+        apart = {"schedulerName": "scripted", "tolerations": [{"operator": "Exists"}]}
+        common = {"task": "m:t", "workers": 2, "image": "pytorch-cuda:v2.15"} | apart
+        spec = common | spec
         await self.client.call("POST", JOBS.format(self.namespace), body | {"spec": spec})
 
     async def edit(self, **spec: Any) -> None:
