@@ -22,7 +22,7 @@ from ganger.control import claims, foreign
 from ganger.control.reports import Key, Reports
 from ganger.control.tokens import Tokens, Unavailable
 from ganger.observe.server import Request, Response
-from ganger.plan import ladder, live
+from ganger.plan import hang, ladder, live
 from ganger.plan.directives import Directive, directives
 from ganger.plan.gang import attempt_of, is_over, worker_of
 from ganger.plan.ladder import RUNNING
@@ -175,7 +175,8 @@ class Desk:
                 raise _Refused(HTTPStatus.TOO_MANY_REQUESTS, "limited")
         self._reports.take(sender.job.key, uid, sender.pod.metadata.uid, report, self._now(), heard)
         waits = sender.job.status.round > 0 and not sender.job.status.is_true(RUNNING)
-        (self._urgent if report.phase == FAILED or waits else self._heard)(sender.job.key)
+        urgent = report.phase == FAILED or waits or hang.is_news(sender.job, report)
+        (self._urgent if urgent else self._heard)(sender.job.key)
         job = await self._decided(sender, report) if report.phase == FAILED else sender.job
         order = ladder.order(job.status, self._now())
         return msgspec.json.encode(

@@ -20,7 +20,7 @@ from ganger.api.types import TrainingJob
 from ganger.contract import REPORT_SECONDS, REPORT_STAGES
 from ganger.plan.gang import Gang
 from ganger.plan.lifecycle import HANG_SUSPECTED
-from ganger.plan.live import Heard, Longest, RankBeat
+from ganger.plan.live import Heard, LiveReport, Longest, RankBeat
 from ganger.plan.seen import Event
 
 FACTOR = 5.0  # times the longest so far; as NVRx (NVIDIA's resiliency extension) takes its timeouts
@@ -78,6 +78,14 @@ def silence(policy: Hang, gang: Gang, heard: tuple[Heard, ...]) -> Silence | Non
     return Silence(
         seconds=max(0.0, (said_at - moved).total_seconds()), limit_seconds=max(known), said_at=said_at, beats=beats
     )
+
+
+def is_news(job: TrainingJob, report: LiveReport) -> bool:
+    """Whether a report may begin, end or confirm a suspicion: it is looked at without delay."""
+    timeout = job.spec.failure_policy.hang.timeout_seconds
+    least = FLOOR_SECONDS if timeout == "auto" else timeout
+    still = bool(report.ranks) and min(beat.age_seconds for beat in report.ranks) >= least
+    return still or job.status.is_true(HANG_SUSPECTED)
 
 
 def noted(

@@ -111,7 +111,7 @@ def test_a_gang_that_moves_again_is_left_alone(control):
     wait_for(lambda: condition("True"), 15, "the suspicion")
     ranks.move()
     ranks.report()
-    wait_for(lambda: world.condition("HangSuspected")["status"] == "False", 15, "its end")
+    wait_for(lambda: world.condition("HangSuspected")["status"] == "False", 5, "its end")
     assert None is world.status().get("restarts")
 
 

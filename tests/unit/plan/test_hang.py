@@ -249,6 +249,21 @@ def test_every_worker_is_asked_for_its_stacks_once_for_each_suspicion(watched):
     assert asked.id != directives(one.job, one.pods[1], done=(asked.id,))[0].id
 
 
+def test_a_report_that_matters_to_a_hang_is_looked_at_at_once(watched):
+    one, strict = watched(), watched(failurePolicy={"hang": {"timeoutSeconds": 20}})
+    stands, moves = (
+        said(0, beat(0, age=130), beat(1, age=125), when=9),
+        said(0, beat(0, age=130), beat(1, age=1), when=9),
+    )
+    short = said(0, beat(0, age=21), when=9)
+
+    assert (True, False) == (hang.is_news(one.job, stands.report), hang.is_news(one.job, moves.report))
+    assert (False, True) == (hang.is_news(one.job, short.report), hang.is_news(strict.job, short.report))
+    assert not hang.is_news(one.job, said(0, when=9).report)
+    one.pass_(202, still(202, age=130))
+    assert hang.is_news(one.job, moves.report), "it may end the suspicion"
+
+
 def ranks(*where):
     """A silence of ranks at (step, stage, state), all of worker 0 but the last."""
     beats = tuple(
