@@ -77,13 +77,14 @@ def test_stacks_of_both_ranks_of_a_pod_are_in_its_log_and_it_trains_on(gangs, op
     gang.start().wait_for("step 2")
 
     operator.directives = [{"id": "s1", "kind": "DumpStacks"}]
-    wait_until(lambda: gang.log(0).count("in train\n") >= 2)
+    in_loop = re.compile(r'loop\.py", line \d+ in train\n')
+    wait_until(lambda: len(in_loop.findall(gang.log(0))) >= 2)
     step = operator.of(0)[-1]["step"]
     wait_until(lambda: operator.of(0)[-1].get("done") == ["s1"] and operator.of(0)[-1]["step"] > step)
 
     log = gang.log(0)
     assert ["0", "1"] == sorted(re.findall(r"stacks of rank (\d) \(process \d+\):", log))
-    assert 2 == log.count("in train\n")
+    assert 2 == len(in_loop.findall(log))
     assert gang.pods[0].poll() is None
 
 
