@@ -9,10 +9,10 @@ from datetime import datetime
 
 import msgspec
 
-from ganger.api.conditions import upsert
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan.attribution import was_told_to_stop
+from ganger.plan.facts import state
 from ganger.plan.gang import Gang, is_over
 from ganger.plan.live import Live
 from ganger.plan.remedy import DISRUPTIONS
@@ -43,16 +43,8 @@ def measured(job: TrainingJob, status: TrainingJobStatus, live: Live | None, now
     text = f"a stop with a checkpoint takes up to {needed} s; spec.terminationGracePeriodSeconds is {period}"
     if short:
         text += f": set it to {_advised(needed)}, or steps since the last checkpoint may be lost"
-    conditions = upsert(
-        status.conditions,
-        TOO_SHORT,
-        short,
-        "CheckpointTakesTooLong" if short else "TimeEnough",
-        text,
-        now=now,
-        generation=job.metadata.generation,
-    )
-    return msgspec.structs.replace(status, conditions=conditions)
+    reason = "CheckpointTakesTooLong" if short else "TimeEnough"
+    return state(status, job, now, (TOO_SHORT, short, reason, text))
 
 
 def keeps_work(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> bool:

@@ -10,14 +10,13 @@ stacks of all ranks), and, when every worker has reported again after that and s
 
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec import Struct
 
-from ganger.api.conditions import upsert
 from ganger.api.policy import Hang
 from ganger.api.status import Failure, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import REPORT_SECONDS, REPORT_STAGES
+from ganger.plan.facts import state
 from ganger.plan.gang import Gang
 from ganger.plan.lifecycle import HANG_SUSPECTED
 from ganger.plan.live import Heard, LiveReport, Longest, RankBeat
@@ -98,13 +97,15 @@ def noted(
         return status, ()
     if suspected:
         message = "the ranks move again"
-        return _with(job, status, False, "ProgressSeen", message, now), (Event(reason="HangOver", message=message),)
+        return state(status, job, now, (HANG_SUSPECTED, False, "ProgressSeen", message)), (
+            Event(reason="HangOver", message=message),
+        )
     message = f"{_told(found)}; {culprit(found).sentence}"
     where = "in their pods' logs"
     if job.spec.checkpoint is not None:
         where += f", and in files stacks/attempt-{job.status.attempt}-worker-*-rank-*.txt beside the checkpoints"
     event = Event(reason=HANG_SUSPECTED, message=f"{message}; all ranks show their stacks {where}", warning=True)
-    return _with(job, status, True, "NoProgress", message, now), (event,)
+    return state(status, job, now, (HANG_SUSPECTED, True, "NoProgress", message)), (event,)
 
 
 def failure(job: TrainingJob, gang: Gang, heard: tuple[Heard, ...], now: datetime) -> Failure | None:
@@ -193,12 +194,3 @@ def _least(said: list[Longest]) -> Longest:
 
 def _told(found: Silence) -> str:
     return f"no rank has made progress for {found.seconds:.0f} s (limit {found.limit_seconds:.0f} s)"
-
-
-def _with(
-    job: TrainingJob, status: TrainingJobStatus, true: bool, reason: str, message: str, now: datetime
-) -> TrainingJobStatus:
-    conditions = upsert(
-        status.conditions, HANG_SUSPECTED, true, reason, message, now=now, generation=job.metadata.generation
-    )
-    return msgspec.structs.replace(status, conditions=conditions)

@@ -2,11 +2,9 @@
 
 from datetime import datetime
 
-import msgspec
-
-from ganger.api.conditions import upsert
 from ganger.api.status import CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob
+from ganger.plan.facts import state
 from ganger.plan.live import Live
 from ganger.plan.seen import Event
 
@@ -31,10 +29,7 @@ def stalled(job: TrainingJob, status: TrainingJobStatus, live: Live | None, now:
         reason, text = "Saved", f"checkpoint {live.report.checkpoint.step} was committed"
     else:
         return status
-    conditions = upsert(
-        status.conditions, CHECKPOINT_STALLED, not known, reason, text, now=now, generation=job.metadata.generation
-    )
-    return msgspec.structs.replace(status, conditions=conditions)
+    return state(status, job, now, (CHECKPOINT_STALLED, not known, reason, text))
 
 
 def events(job: TrainingJob, new: TrainingJobStatus) -> tuple[Event, ...]:

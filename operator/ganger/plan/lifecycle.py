@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ganger.api.conditions import MESSAGE_LENGTH_MAX, upsert
+from ganger.api.conditions import MESSAGE_LENGTH_MAX
 from ganger.api.status import Phase, Progress, Restarts, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan import elastic, names, suspicion
+from ganger.plan.facts import state
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
 from ganger.plan.headway import Headway, last_word, newest_checkpoint
@@ -37,15 +38,6 @@ def _base(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
     )
 
 
-def _with(
-    status: TrainingJobStatus, job: TrainingJob, now: datetime, *facts: tuple[str, bool, str, str]
-) -> TrainingJobStatus:
-    conditions = status.conditions
-    for type_, true, reason, message in facts:
-        conditions = upsert(conditions, type_, true, reason, message, now=now, generation=job.metadata.generation)
-    return msgspec.structs.replace(status, conditions=conditions)
-
-
 def _phase(
     status: TrainingJobStatus, job: TrainingJob, now: datetime, phase: Phase, message: str = ""
 ) -> TrainingJobStatus:
@@ -63,7 +55,7 @@ def _phase(
     facts += _shrunk(job, status)
     if phase != "Running":
         facts += [(type_, False, phase, "") for type_ in (HANG_SUSPECTED, STRAGGLER) if status.is_true(type_)]
-    status = _with(status, job, now, *facts)
+    status = state(status, job, now, *facts)
     return msgspec.structs.replace(status, phase=phase, message=message[:MESSAGE_LENGTH_MAX] or None)
 
 
@@ -95,11 +87,11 @@ def _told(job: TrainingJob, gang: Gang, status: TrainingJobStatus) -> TrainingJo
 
 def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: str) -> TrainingJobStatus:
     """Return the status of a gang that is coming up, with what it waits for."""
-    status = _with(_base(job, gang), job, now, (PODS_READY, False, reason, message))
+    status = state(_base(job, gang), job, now, (PODS_READY, False, reason, message))
     if job.status.is_true(RUNNING):
-        status = _with(status, job, now, (RUNNING, False, reason, message))
+        status = state(status, job, now, (RUNNING, False, reason, message))
     if job.status.is_true(SUSPENDED):
-        status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
+        status = state(status, job, now, (SUSPENDED, False, "Resumed", ""))
         status = msgspec.structs.replace(status, start_time=None, gang_size=elastic.wanted(job), round=0)
     placed = any(pod.spec.node_name for pod in gang.present.values())
     phase: Phase = "Restarting" if status.attempt > 0 else "Starting" if placed else "Pending"
@@ -109,7 +101,7 @@ def starting(job: TrainingJob, gang: Gang, now: datetime, reason: str, message: 
 def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     """Return the status of a gang of which every worker runs or has ended well."""
     message = f"all {gang.num_workers} workers run"
-    status = _with(
+    status = state(
         _base(job, gang),
         job,
         now,
@@ -117,7 +109,7 @@ def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
         (RUNNING, True, "AllWorkersRun", message),
     )
     if job.status.is_true(SUSPENDED):
-        status = _with(status, job, now, (SUSPENDED, False, "Resumed", ""))
+        status = state(status, job, now, (SUSPENDED, False, "Resumed", ""))
     return _phase(status, job, now, "Running")
 
 
@@ -127,7 +119,7 @@ def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     facts = [(SUSPENDED, True, "SuspendRequested", message), (PODS_READY, False, "Suspended", message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Suspended", message))
-    status = _with(_base(job, gang), job, now, *facts)
+    status = state(_base(job, gang), job, now, *facts)
     status = msgspec.structs.replace(status, workers=f"0/{job.spec.workers}", ready_workers=0, start_time=None)
     return _phase(_told(job, gang, status), job, now, "Suspended", "suspended")
 
@@ -161,7 +153,7 @@ def restarting(
     )
     if rung != "Pods":
         message = f"round {job.status.round} of attempt {job.status.attempt} ended: {verdict.cause.reason}"
-        status = _with(_told(job, gang, _base(job, gang)), job, now, (RUNNING, False, "Restarting", message))
+        status = state(_told(job, gang, _base(job, gang)), job, now, (RUNNING, False, "Restarting", message))
         status = msgspec.structs.replace(
             status,
             round=round_,
@@ -172,7 +164,7 @@ def restarting(
         )
         return _phase(status, job, now, "Restarting", message)
     message = f"attempt {job.status.attempt} ended: {verdict.cause.reason}"
-    status = _with(
+    status = state(
         _told(job, gang, _base(job, gang)),
         job,
         now,
@@ -200,7 +192,7 @@ def resized(job: TrainingJob, gang: Gang, move: elastic.Move, now: datetime) -> 
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Resizing", move.message))
     status = msgspec.structs.replace(
-        _with(_told(job, gang, _base(job, gang)), job, now, *facts),
+        state(_told(job, gang, _base(job, gang)), job, now, *facts),
         attempt=job.status.attempt + 1,
         round=0,
         gang_size=move.size,
@@ -223,7 +215,7 @@ def failed(
     facts = [(FAILED, True, reason, message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Failed", message))
-    status = _with(_told(job, gang, _base(job, gang)), job, now, *facts)
+    status = state(_told(job, gang, _base(job, gang)), job, now, *facts)
     status = msgspec.structs.replace(status, completion_time=now)
     if verdict is not None:
         restarts = msgspec.structs.replace(job.status.restarts or Restarts(), last=verdict.cause)
@@ -237,5 +229,5 @@ def complete(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     facts = [(COMPLETE, True, "AllWorkersSucceeded", message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Complete", message))
-    status = _with(_told(job, gang, _base(job, gang)), job, now, *facts)
+    status = state(_told(job, gang, _base(job, gang)), job, now, *facts)
     return _phase(msgspec.structs.replace(status, completion_time=now), job, now, "Complete")

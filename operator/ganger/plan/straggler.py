@@ -5,11 +5,9 @@ Nothing is restarted for it. A verdict is written when it changes; its score is 
 
 from datetime import datetime
 
-import msgspec
-
-from ganger.api.conditions import upsert
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
+from ganger.plan.facts import state
 from ganger.plan.gang import Gang
 from ganger.plan.lifecycle import STRAGGLER
 from ganger.plan.seen import Event
@@ -26,9 +24,9 @@ def noted(
         if told and known is not None and {each.rank for each in track.slow} == _ranks(known.message):
             return status, ()  # a new leader measures another score of the same rank
         event = Event(reason=STRAGGLER, message=f"{message}; training goes on", warning=True)
-        return _with(job, status, True, "SlowRank", message, now), (event,)
+        return state(status, job, now, (STRAGGLER, True, "SlowRank", message)), (event,)
     if told and track.is_even:
-        return _with(job, status, False, "RanksEven", "all ranks keep up", now), ()
+        return state(status, job, now, (STRAGGLER, False, "RanksEven", "all ranks keep up")), ()
     return status, ()
 
 
@@ -42,12 +40,3 @@ def _ranks(message: str) -> set[int]:
     """Return the ranks that a message of `_sentence` names."""
     words = [part.split()[1] for part in message.split("; ") if part.startswith("rank ")]
     return {int(word) for word in words if word.isdigit()}
-
-
-def _with(
-    job: TrainingJob, status: TrainingJobStatus, true: bool, reason: str, message: str, now: datetime
-) -> TrainingJobStatus:
-    conditions = upsert(
-        status.conditions, STRAGGLER, true, reason, message, now=now, generation=job.metadata.generation
-    )
-    return msgspec.structs.replace(status, conditions=conditions)
