@@ -201,6 +201,8 @@ async def run(plane: Plane, name: str, plan: Plan, *, is_process: bool = False) 
             for task in (user, *tasks):
                 task.cancel()
             await asyncio.wait({user, *tasks})
+        # The namespace alone would keep its jobs where no namespace controller runs.
+        await client.call("DELETE", JOBS.format(namespace))
         await client.call("DELETE", f"/api/v1/namespaces/{namespace}")
     checker = Checker()
     for event in in_order(kept.kept):

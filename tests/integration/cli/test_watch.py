@@ -61,7 +61,10 @@ class Terminal:
             self.read()
             return next((line for line in self.lines if text in line), "")
 
-        return wait_for(found, 30, f"{text!r} on the screen:\n" + "\n".join(self.lines))
+        try:
+            return wait_for(found, 30, f"{text!r} on the screen")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(self.lines)) from None
 
     def code(self) -> int:
         """Return the exit code once the command has ended."""

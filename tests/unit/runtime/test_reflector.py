@@ -180,11 +180,11 @@ async def test_an_api_server_that_is_down_is_asked_ever_less_often():
 
 
 async def test_the_back_off_starts_anew_after_a_healthy_time():
-    timing = Timing(backoff_base=0.001, backoff_cap=10.0, healthy=0.05)
+    timing = Timing(backoff_base=0.001, backoff_cap=10.0, healthy=0.5)
 
     async def living(request):
         await request.open_stream()
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.6)
         request.cut()
 
     async with reflecting(listing(5), watches=[cut] * 6 + [living], timing=timing) as harness:
