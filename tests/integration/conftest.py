@@ -5,7 +5,7 @@ import urllib.error
 
 import pytest
 
-from apiclient import ApiClient, History, wait_for
+from apiclient import JOBS, ApiClient, History, wait_for
 from ganger.api.crd import crd as definition
 
 
@@ -21,7 +21,7 @@ def control_plane(tmp_path_factory):
 
 @pytest.fixture
 def namespace(control_plane, histories):
-    """A namespace of the test's own, watched throughout; what is left in it ends with the control plane."""
+    """A namespace of the test's own, watched throughout; its jobs end with it, other tests list those of all."""
     name = f"t-{secrets.token_hex(4)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     control_plane.api.request("POST", "/api/v1/namespaces", body)
@@ -32,6 +32,8 @@ def namespace(control_plane, histories):
     histories[name] = History(client, name)
     yield name
     histories[name].close()
+    if client.get(JOBS.format(namespace=name)) is not None:  # a test of the chart takes the definition away
+        client.delete(JOBS.format(namespace=name))
     assert [] == histories.pop(name).check()
 
 
