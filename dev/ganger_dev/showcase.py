@@ -1,8 +1,9 @@
 """A small fleet that has something of everything that the dashboards show, watched by a real Prometheus.
 
 Real jobs in real pods on the embedded cluster: two that train on two workers, of which one loses a pod, one that
-completes, one that fails again and again, one that waits for GPUs that nobody has. The node advertises GPUs that it has
-not, so that workers can ask for some; what a dcgm-exporter and the trainer would say of them is replayed.
+completes, one that fails again and again, one that waits for GPUs that nobody has, one whose claim's name is taken,
+so that requests fail. The node advertises GPUs that it has not, so that workers can ask for some; what a dcgm-exporter
+and the trainer would say of them is replayed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ NAMESPACE: Final = "ganger-boards"
 SCRAPE_SECONDS: Final = 5
 # The job board is about one job at a time.
 VALUES: Final = {"ganger-job/namespace": NAMESPACE, "ganger-job/training_job": "chargpt"}
+TAKEN: Final = "taken"  # the job whose claim's name somebody else has: the operator's create is refused
 GPUS: Final = 4
 WATCH_SECONDS: Final = 240.0
 MARK_SECONDS: Final = 70.0
@@ -82,6 +84,9 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         stack.callback(watcher.stop)
         # Before anything happens: what a counter had counted at its first scrape is no increase.
         _until(lambda: len(watcher.query("ganger_operator_leader")) == 2, "Prometheus has scraped both operators")
+        cluster.kubectl(
+            "-n", NAMESPACE, "create", "service", "externalname", f"{TAKEN}-gang", "--external-name=other.test"
+        )
         for manifest in _jobs(image):
             cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
         _wait(cluster, "digits", lambda status: bool(status.get("progress", {}).get("etaTime")))
@@ -95,6 +100,7 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         marked = time.time()
         _wait(cluster, "finished", lambda status: status.get("phase") == "Complete")
         _wait(cluster, "failing", lambda status: status.get("phase") == "Failed")
+        _wait(cluster, TAKEN, _has_no_volume)
         # A board asks once a minute for what it marks, and has to look beyond the last mark.
         time.sleep(max(0.0, max(started + watch_seconds, marked + MARK_SECONDS) - time.time()))
         yield Showcase(get=watcher.get, url=watcher.url, since=started)
@@ -115,7 +121,14 @@ def _jobs(image: str) -> list[dict[str, Any]]:
     failing["spec"]["failurePolicy"] = {"maxRestarts": 2, "backoff": {"baseSeconds": 1}}
     waiting = _command("waiting", image, ["python", "-c", ""])
     waiting["spec"]["resources"] = {"limits": {"memory": "1Gi", "nvidia.com/gpu": 64}}
-    return [digits, chargpt, finished, failing, waiting]
+    taken = _example("digits", TAKEN, image)
+    return [digits, chargpt, finished, failing, waiting, taken]
+
+
+def _claim_of_another() -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": f"{TAKEN}-checkpoints"}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def _example(directory: str, name: str, image: str) -> dict[str, Any]:
@@ -230,6 +243,10 @@ def _status(cluster: Cluster, name: str) -> dict[str, Any]:
     text = cluster.kubectl("-n", NAMESPACE, "get", "tj", name, "-o", "json", check=False)
     status: dict[str, Any] = json.loads(text).get("status", {}) if text else {}
     return status
+
+
+def _has_no_volume(status: dict[str, Any]) -> bool:
+    return any(one.get("reason") == "VolumeConflict" for one in status.get("conditions", ()))
 
 
 def _until(there: Callable[[], bool], what: str) -> None:
