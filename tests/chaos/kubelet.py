@@ -39,13 +39,25 @@ Script = Callable[[str, int], Fate]  # name of a pod, how many of that name were
 
 
 class Kubelet:
-    """Lives the pods of one namespace. pace: factor on every while; 1.0 as a brisk node."""
+    """Lives the pods of one namespace. pace: factor on every while; 1.0 as a brisk node.
 
-    def __init__(self, client: Client, namespace: str, script: Script, *, pace: float = 1.0) -> None:
+    now: the time of a disruption. The real disruption controller takes one back that is older than two minutes.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        script: Script,
+        *,
+        pace: float = 1.0,
+        now: Callable[[], str] = lambda: TIME,
+    ) -> None:
         self._client = client
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._script = script
         self._pace = pace
+        self._now = now
         self._made: Counter[str] = Counter()
         self._fates: dict[str, Fate] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
@@ -99,8 +111,8 @@ class Kubelet:
             await self._ended(name, uid, fate.exit_code, fate.message)
 
     async def _disrupt(self, name: str, uid: str, fate: Fate) -> None:
-        target = {"type": "DisruptionTarget", "status": "True", "reason": fate.disrupted, "lastTransitionTime": TIME}
-        await self._say(name, uid, {"conditions": [target]})
+        target = {"type": "DisruptionTarget", "status": "True", "reason": fate.disrupted}
+        await self._say(name, uid, {"conditions": [target | {"lastTransitionTime": self._now()}]})
         await self._try("DELETE", f"{self._pods}/{name}", {"preconditions": {"uid": uid}})
         if fate.lost and fate.is_collected:
             await asyncio.sleep(GC_SECONDS)

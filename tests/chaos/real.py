@@ -10,6 +10,7 @@ import re
 import secrets
 import ssl
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ NAMES = (
     "deadline",
     "time-to-live",
     "user-error",
+    "lost-node",
+    "eviction",
+    "recreated",
 )
 WATCHED = tuple(f"/api/v1/namespaces/{{}}/{plural}" for plural in ("pods", "services", "persistentvolumeclaims"))
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/ganger-operator"
@@ -175,7 +179,7 @@ async def run(plane: Plane, name: str, plan: Plan, *, is_process: bool = False) 
         await _there(client, f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
         kept = _Later()
         world = World(client, namespace, checker=kept)
-        kubelet = Kubelet(client, namespace, SCENARIOS[name].script)
+        kubelet = Kubelet(client, namespace, SCENARIOS[name].script, now=_now)
         operator: Operator | Killed
         if is_process:
             operator = Killed(plane, namespace, plan)
@@ -316,6 +320,10 @@ def _session(plane: Plane) -> aiohttp.ClientSession:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     headers = {"Authorization": f"Bearer {plane.token}"}
     return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _free_port() -> int:
