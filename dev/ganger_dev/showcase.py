@@ -84,10 +84,7 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         stack.callback(watcher.stop)
         # Before anything happens: what a counter had counted at its first scrape is no increase.
         _until(lambda: len(watcher.query("ganger_operator_leader")) == 2, "Prometheus has scraped both operators")
-        cluster.kubectl(
-            "-n", NAMESPACE, "create", "service", "externalname", f"{TAKEN}-gang", "--external-name=other.test"
-        )
-        for manifest in _jobs(image):
+        for manifest in [_claim_of_another(), *_jobs(image)]:
             cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
         _wait(cluster, "digits", lambda status: bool(status.get("progress", {}).get("etaTime")))
         _wait(cluster, "digits", lambda status: bool(status.get("checkpoint", {}).get("latestStep")))
