@@ -6,6 +6,7 @@ thread: its signal handlers, which would kill workers in the middle of a checkpo
 imported before the environment was checked: it imports torch.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -43,6 +44,12 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
     # Ask the driver, not the CUDA runtime, whether there are GPUs: the runtime does not survive a fork.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     deadline = time.monotonic() + rendezvous.WAIT_SECONDS
+    entry, arguments = _entry(spec)
+    if entry is not run_command:
+        preload()  # before the name of worker 0 is asked for: it is made meanwhile
+    if not gc.isenabled():  # the first round: see Supervisor._launch
+        gc.freeze()  # what was imported is never looked through again, here and in the forks, which share its pages
+        gc.enable()
     # A port for each round: what the ranks of the round before left in their store must not be met by these.
     port = spec.rendezvous_port + spec.round if spec.rendezvous_port else rendezvous.free_port()
     host = spec.rendezvous_host
@@ -63,9 +70,6 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
         monitor_interval=0.1,
         start_method="fork",
     )
-    entry, arguments = _entry(spec)
-    if entry is not run_command:
-        preload()
     try:
         elastic_launch(config, entry)(*arguments)
     except ChildFailedError as error:

@@ -43,6 +43,12 @@ def test_script_runs_on_all_ranks_with_its_arguments_and_reports_progress(gangs)
     assert {"accuracy": 0.5} == ending.messages[0]["metrics"]
 
 
+def test_a_script_starts_with_a_running_collector_that_passes_over_what_was_imported(gangs):
+    told = "import gc\nprint('enabled', gc.isenabled(), 'frozen', gc.get_freeze_count() > 100_000)\n"
+
+    assert "enabled True frozen True" in script(gangs, told).run().logs[0]
+
+
 def test_script_that_asks_should_stop_saves_and_is_preempted(gangs):
     gang = script(gangs, TRAIN)
     gang.start().wait_for("arguments")
