@@ -60,12 +60,17 @@ class Caches:
             for namespace in namespaces or ("",)
         ]
 
+    def on_job_change(self, changed: Callable[[Key], None]) -> None:
+        """Call with the key of a job whenever the job itself has changed here, or is gone."""
+
+        def tell(old: Any, new: Any) -> None:
+            meta = _meta(old, new)
+            changed((meta.namespace, meta.name))
+
+        self.jobs.on_change(tell)
+
     def on_change(self, enqueue: Callable[[Key], None]) -> None:
         """Enqueue the job that any changed object belongs to. Level-triggered: what changed does not matter."""
-
-        def job_changed(old: Any, new: Any) -> None:
-            meta = _meta(old, new)
-            enqueue((meta.namespace, meta.name))
 
         def child_changed(old: Any, new: Any) -> None:
             # By label, not by owner: a job also waits for the end of a predecessor's objects.
@@ -74,7 +79,7 @@ class Caches:
             if name:
                 enqueue((meta.namespace, name))
 
-        self.jobs.on_change(job_changed)
+        self.on_job_change(enqueue)
         for cache in (self.pods, self.services, self.claims):
             cache.on_change(child_changed)
 

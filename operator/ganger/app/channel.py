@@ -81,6 +81,7 @@ class Channel:
             urgent=urgent,
             counted=metrics.reported,
         )
+        caches.on_job_change(self._desk.changed)
         self._scrapers = Scrapers(cluster, monotonic=clock.monotonic)
         host = urlsplit(settings.control_url).hostname or settings.pod_ip or "localhost"
         hosts = (host, f"{host}.cluster.local") if host.endswith(".svc") else (host,)

@@ -34,7 +34,6 @@ REPORTS_PER_SECOND = 200.0  # of all workers together; more than that many times
 RETRY_SECONDS = 2
 FAILED = "Failed"  # the phase of a worker that waits for what is decided on its failure
 HOLD_SECONDS = 2.0  # how long it is kept waiting in one request, so that it hears at once
-LOOK_SECONDS = 0.02
 
 
 class Known(Protocol):
@@ -97,6 +96,12 @@ class Desk:
         self._heard = heard
         self._urgent = urgent or heard
         self._counted = counted
+        self._changes: dict[Key, asyncio.Event] = {}  # of jobs that somebody waits for; the next change sets it
+
+    def changed(self, key: Key) -> None:
+        """Wake the failed workers that wait for that job, which the caches show changed or gone."""
+        if event := self._changes.pop(key, None):
+            event.set()
 
     async def answer(self, request: Request) -> Response:
         """Answer one request below PREFIX. Never raises for anything that a client sent."""
@@ -194,14 +199,25 @@ class Desk:
 
         Raises _Refused where the worker is to end.
         """
-        deadline = self._monotonic() + HOLD_SECONDS
-        while True:
-            job = self._known.job(*sender.job.key)
-            if job is None or job.status.finished or job.status.attempt != report.attempt:
-                raise _Refused(HTTPStatus.FORBIDDEN, "stale")
-            if job.status.round > report.round or self._monotonic() >= deadline:
-                return job
-            await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                while (job := self._present(sender, report)).status.round <= report.round:
+                    # Nothing is awaited between the look and this, so no change is missed.
+                    await self._changes.setdefault(job.key, asyncio.Event()).wait()
+        except TimeoutError:
+            return self._present(sender, report)
+        return job
+
+    def _present(self, sender: _Sender, report: LiveReport) -> TrainingJob:
+        """Return the job as it is now. Raises _Refused where it, or that attempt of it, is over."""
+        job = self._known.job(*sender.job.key)
+        if (
+            job is None
+            or job.status.finished
+            or (job.metadata.uid, job.status.attempt) != (sender.job.metadata.uid, report.attempt)
+        ):
+            raise _Refused(HTTPStatus.FORBIDDEN, "stale")
+        return job
 
     def _take_foreign(self, sender: _Sender, body: bytes) -> None:
         attempt, uid = attempt_of(sender.pod), sender.job.metadata.uid
