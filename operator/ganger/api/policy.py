@@ -116,7 +116,7 @@ class FailureRule(Part, frozen=True, kw_only=True):
     action: Annotated[
         Literal["Count", "Ignore", "FailJob", "ExcludeNode"],
         Meta(
-            description="Count spends a restart, Ignore restarts for free, FailJob ends the job, "
+            description="Count spends a restart, Ignore only waits as long as Count would, FailJob ends the job, "
             "ExcludeNode spends a restart and avoids the node for six hours."
         ),
     ]

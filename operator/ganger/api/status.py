@@ -100,6 +100,13 @@ class Restarts(Said, frozen=True, kw_only=True):
     counted: Annotated[int, Meta(description="Restarts that spend failurePolicy.maxRestarts.", ge=0)] = 0
     total: Annotated[int, Meta(description="All restarts, disruptions too.", ge=0)] = 0
     without_progress: Annotated[int, Meta(description="Counted restarts since the last checkpoint progress.", ge=0)] = 0
+    ignored_without_progress: Annotated[
+        int,
+        Meta(
+            description="Failures since the last checkpoint progress that a rule ignored; only for the backoff.",
+            ge=0,
+        ),
+    ] = 0
     steps_without_progress: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...],
         Meta(description="Steps at which their attempts ended, the newest 16, where they were told.", max_length=16),

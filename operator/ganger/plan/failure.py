@@ -25,7 +25,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """One decision about one attempt.
 
     action: `restart` makes a new attempt, counted or not; `fail` ends the job; `wait` gives the culprit time to show.
-    note: why the job ends with this failure, where the failure alone does not say it.
+    note: why the job ends with this failure, where the failure alone does not say it. ignored: a rule forgives it.
     exclude: a rule wants the node avoided. delay_seconds: before the next attempt; 0.0 after a first failure, for
     waiting would only waste GPUs.
     """
@@ -35,6 +35,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     reason: str = ""
     note: str = ""
     counted: bool = False
+    ignored: bool = False
     exclude: bool = False
     delay_seconds: float = 0.0
 
@@ -77,7 +78,8 @@ def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | Non
     if action == "FailJob":
         return Verdict(action="fail", cause=found, reason=found.reason)
     if action == "Ignore":
-        return Verdict(action="restart", cause=found, reason=found.reason)
+        delay = _delay_seconds(policy, restarts, progressed)
+        return Verdict(action="restart", cause=found, reason=found.reason, ignored=True, delay_seconds=delay)
     exclude = action == "ExcludeNode"
     without_progress = 0 if progressed else restarts.without_progress
     if restarts.counted >= policy.max_restarts:
@@ -86,13 +88,19 @@ def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | Non
     if policy.no_progress_restarts is not None and without_progress >= policy.no_progress_restarts:
         note = _no_progress(without_progress, (*restarts.steps_without_progress, step))
         return Verdict(action="fail", cause=found, reason="NoProgress", note=note, counted=True)
-    delay = 0.0
-    if without_progress > 0:
-        # The exponent is clamped before use: 2.0 ** 10_000 would overflow.
-        delay = min(policy.backoff.cap_seconds, policy.backoff.base_seconds * 2.0 ** min(without_progress - 1, 40))
+    delay = _delay_seconds(policy, restarts, progressed)
     return Verdict(
         action="restart", cause=found, reason=found.reason, counted=True, exclude=exclude, delay_seconds=delay
     )
+
+
+def _delay_seconds(policy: FailurePolicy, restarts: Restarts, progressed: bool) -> float:
+    """Return the backoff after one more failure. Ignored ones spend no restart, but spin as fast as counted ones."""
+    in_a_row = 0 if progressed else restarts.without_progress + restarts.ignored_without_progress
+    if in_a_row == 0:
+        return 0.0
+    # The exponent is clamped before use: 2.0 ** 10_000 would overflow.
+    return min(policy.backoff.cap_seconds, policy.backoff.base_seconds * 2.0 ** min(in_a_row - 1, 40))
 
 
 def _no_progress(restarts: int, steps: tuple[int | None, ...]) -> str:

@@ -145,6 +145,7 @@ def restarting(
         counted=old.counted + verdict.counted,
         total=old.total + 1,
         without_progress=(0 if headway.progressed else old.without_progress) + verdict.counted,
+        ignored_without_progress=(0 if headway.progressed else old.ignored_without_progress) + verdict.ignored,
         steps_without_progress=(*steps, *headway.steps)[-STEPS_MAX:] if verdict.counted else steps,
         checkpoint_step=headway.checkpoint_step,
         next_attempt_time=now + timedelta(seconds=verdict.delay_seconds) if verdict.delay_seconds else None,

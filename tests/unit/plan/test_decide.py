@@ -144,6 +144,25 @@ def test_second_failure_without_progress_waits_for_the_backoff():
     assert 2 == len(decide(a_job, Seen(), at(35)).pods)
 
 
+@pytest.mark.parametrize("step, next_time, in_a_row", [(None, at(35), 2), (10, None, 1)])
+def test_ignored_failures_wait_for_the_backoff_until_there_is_progress_and_are_not_counted(step, next_time, in_a_row):
+    rules = [{"name": "a", "onExitCodes": [1], "action": "Ignore"}]
+    old = running(job(failurePolicy={"rules": rules, "maxRestarts": 0}))
+    a_job = restarted(old, pod(old, 0), pod(old, 1, exit_code=1))
+    a_job = with_status(a_job, decide(a_job, Seen(pods=running_gang(a_job, attempt=1)), at(20)).status)
+    said = {"outcome": "Failed", "reason": "ProcessExited"} | ({"checkpoint": {"step": step}} if step else {})
+    a_job = restarted(a_job, pod(a_job, 0, attempt=1, exit_code=1, said=said, ended=30), when=30)
+    restarts = a_job.status.restarts
+
+    assert next_time == restarts.next_attempt_time
+    assert (0, 2, 0, in_a_row) == (
+        restarts.counted,
+        restarts.total,
+        restarts.without_progress,
+        restarts.ignored_without_progress,
+    )
+
+
 def test_checkpoint_progress_resets_the_backoff():
     old = running(job())
     a_job = restarted(old, pod(old, 0), pod(old, 1, exit_code=1))

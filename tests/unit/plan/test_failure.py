@@ -120,6 +120,31 @@ def test_backoff_doubles_up_to_its_cap(counted, seconds):
     assert seconds == verdict(1, counted=counted, maxRestarts=10_000).delay_seconds
 
 
+def ignored(times, *, after=0, progressed=False, **policy):
+    rules = [{"name": "a", "onExitCodes": [1], "action": "Ignore"}]
+    a_job = job(failurePolicy={"rules": rules, "maxRestarts": 0, **policy})
+    restarts = Restarts(counted=after, total=after + times, without_progress=after, ignored_without_progress=times)
+    a_job = with_status(a_job, TrainingJobStatus(restarts=restarts))
+    members = gang((pod(a_job, 0), pod(a_job, 1, exit_code=1)), 0, 2)
+    return judge(a_job, members, progressed=progressed, now=at(14))
+
+
+@pytest.mark.parametrize("times, seconds", [(0, 0.0), (1, 5.0), (2, 10.0), (3, 20.0), (10, 300.0), (9_999, 300.0)])
+def test_ignored_failure_waits_as_long_as_a_counted_one_and_spends_nothing(times, seconds):
+    found = ignored(times)
+
+    assert ("restart", False, True, seconds) == (found.action, found.counted, found.ignored, found.delay_seconds)
+
+
+def test_counted_and_ignored_failures_in_a_row_lengthen_one_backoff():
+    assert 20.0 == ignored(2, after=1).delay_seconds
+
+
+def test_progress_ends_the_backoff_of_ignored_failures_and_a_base_of_zero_is_none():
+    assert 0.0 == ignored(5, progressed=True).delay_seconds
+    assert 0.0 == ignored(5, backoff={"baseSeconds": 0}).delay_seconds
+
+
 def test_restarts_without_a_checkpoint_fail_the_job_and_say_where_it_died():
     found = verdict(1, counted=2, steps=(812, 812), step=813, noProgressRestarts=2)
     sentence = "2 restarts in a row made no new checkpoint (failurePolicy.noProgressRestarts); "
