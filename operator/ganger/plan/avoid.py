@@ -12,7 +12,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import ANNOTATION_EXCLUDED
 from ganger.plan.gang import Gang, is_leaving
-from ganger.plan.suspicion import lifted
+from ganger.plan.suspicion import decayed, lifted
 
 LIFT_SECONDS = 120.0  # guessed: longer than a scheduler needs, shorter than people wait
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -45,6 +45,19 @@ def outdated(job: TrainingJob, gang: Gang) -> tuple[Pod, ...]:
     return tuple(pod for pod in waiting if not _avoids(pod) <= set(job.status.excluded_nodes))
 
 
+def released(job: TrainingJob, gang: Gang, now: datetime) -> tuple[TrainingJobStatus, str] | None:
+    """Return the status without the decayed exclusions, and a sentence, while a worker still looks for a place.
+
+    A gang that has its places needs no write for it: the next one that is due leaves them out as well.
+    """
+    status = decayed(job.status, now)
+    looks = gang.missing or any(_unplaced(pod) is not None for pod in gang.present.values())
+    if not looks or status == job.status:
+        return None
+    nodes = ", ".join(node for node in job.status.excluded_nodes if node not in status.excluded_nodes)
+    return status, f"avoided no longer, for the suspicion has decayed: {nodes}"
+
+
 def lift(job: TrainingJob, gang: Gang, now: datetime) -> tuple[TrainingJobStatus, str] | None:
     """Return the status without one exclusion, and a sentence, when pods have waited too long because of them."""
     left = lift_seconds(job, gang, now)
@@ -57,8 +70,9 @@ def lift(job: TrainingJob, gang: Gang, now: datetime) -> tuple[TrainingJobStatus
 
 def lift_seconds(job: TrainingJob, gang: Gang, now: datetime) -> float | None:
     """Return the seconds until an exclusion is lifted, None while no pod waits that avoids the present ones."""
-    old = outdated(job, gang)  # they are about to be made anew
-    refused = (_unplaced(pod) for pod in gang.present.values() if _avoids(pod) and pod not in old)
+    old = outdated(job, gang)  # they are about to be made anew, and those that leave are on the way to it
+    waiting = (pod for pod in gang.present.values() if pod not in old and not is_leaving(pod))
+    refused = (_unplaced(pod) for pod in waiting if _avoids(pod))
     times = (found.last_transition_time for found in refused if found is not None)
     since = min((time for time in times if time is not None), default=None)
     return None if since is None else (since + timedelta(seconds=LIFT_SECONDS) - now).total_seconds()

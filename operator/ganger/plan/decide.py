@@ -38,6 +38,7 @@ from ganger.plan.headway import headway
 from ganger.plan.remedy import DISRUPTIONS, advised
 from ganger.plan.seen import Decision, Deletion, Event, Seen
 from ganger.plan.site import NOWHERE, Site
+from ganger.plan.suspicion import decayed
 from ganger.plan.waiting import waiting
 
 STATUS_DELAY_SECONDS = 2.0  # how long news of workers that come up may wait for more of it
@@ -62,7 +63,7 @@ def decide(
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
-    status = progress.accounted(job, fallen, seen.live, now, decision.status)
+    status = progress.accounted(job, fallen, seen.live, now, decayed(decision.status, now))
     events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
@@ -188,7 +189,7 @@ def _failed(
 def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
     stale = _stale(job, members)
-    told = lost.noted(job, members, now) or avoid.lift(job, members, now)
+    told = lost.noted(job, members, now) or avoid.released(job, members, now) or avoid.lift(job, members, now)
     if told is not None:
         status, text = told
         return Decision(status=status, events=(Event(reason="NodesChanged", message=text, warning=True),))

@@ -93,6 +93,13 @@ def remember(
     )
 
 
+def decayed(status: TrainingJobStatus, now: datetime) -> TrainingJobStatus:
+    """Return the status without the exclusions of which too little is left; the same status where there is none."""
+    left = {one.node: score(one, now) for one in status.node_suspicions}
+    kept = tuple(node for node in status.excluded_nodes if left.get(node, 0.0) >= RELEASE_BELOW)
+    return status if kept == status.excluded_nodes else msgspec.structs.replace(status, excluded_nodes=kept)
+
+
 def lifted(status: TrainingJobStatus, now: datetime) -> tuple[TrainingJobStatus, Suspicion]:
     """Return the status without the exclusion that has the least reason left, and that suspicion."""
     excluded = [one for one in status.node_suspicions if one.node in status.excluded_nodes]

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
-from builders import at, job, pod, with_status
+from builders import at, job, pod, running_gang, with_status
 from ganger.api.status import Suspicion, TrainingJobStatus
 from ganger.api.types import encode
 from ganger.plan import avoid, pods
 from ganger.plan.decide import decide
+from ganger.plan.facts import state
 from ganger.plan.seen import Seen
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -97,6 +98,55 @@ def test_exclusion_is_lifted_when_the_gang_finds_no_place_and_its_pods_are_made_
         deletion.metadata.name for deletion in decide(lifted, Seen(pods=gang), at(130)).deletions
     ]
     assert 2 == len(decide(lifted, Seen(), at(131)).pods)
+
+
+HOURS = 3600.0
+
+
+def test_gang_without_a_place_no_longer_avoids_what_has_decayed_and_that_is_no_failure():
+    a_job = excluding("a", "b")  # scores 1.0 and 1.11: after six and a quarter hours 0.49 and 0.54
+    now = 6.25 * HOURS
+    gang = tuple(waiting(a_job, worker, since=now - 1) for worker in range(2))
+    decision = decide(a_job, Seen(pods=gang), at(now))
+    assert (("b",), (), ()) == (decision.status.excluded_nodes, decision.pods, decision.deletions)
+    assert "avoided no longer, for the suspicion has decayed: a" == decision.events[0].message
+
+    released = with_status(a_job, decision.status)
+    doomed = decide(released, Seen(pods=gang), at(now)).deletions
+    assert ["digits-1-0", "digits-1-1"] == [deletion.metadata.name for deletion in doomed]
+    anew = decide(released, Seen(), at(now + 1))
+    assert ["digits-1-0", "digits-1-1"] == [made["metadata"]["name"] for made in anew.pods]
+    assert ["b", "b"] == [made["metadata"]["annotations"]["ganger.dev/excluded-nodes"] for made in anew.pods]
+
+
+def test_pod_that_leaves_to_be_made_anew_is_no_failure():
+    a_job = excluding("a")
+    released = with_status(
+        a_job, decide(a_job, Seen(pods=(waiting(a_job, 0), waiting(a_job, 1))), at(7 * HOURS)).status
+    )
+    gone = waiting(a_job, 0)
+    told = msgspec.structs.replace(gone.metadata, deletion_timestamp=at(7 * HOURS))
+    leaving = msgspec.structs.replace(gone, metadata=told)
+    for seen in ((leaving, waiting(a_job, 1)), (leaving,), ()):
+        status = decide(released, Seen(pods=seen), at(7 * HOURS + 1)).status or released.status
+        assert (1, None) == (status.attempt, status.restarts)
+
+
+def test_job_that_was_suspended_for_long_comes_back_without_its_exclusions():
+    resumed = excluding("a")
+    resumed = with_status(resumed, state(resumed.status, resumed, at(1), ("Suspended", True, "SuspendRequested", "")))
+    status = decide(resumed, Seen(), at(7 * HOURS)).status
+
+    assert (False, ()) == (status.is_true("Suspended"), status.excluded_nodes)
+
+
+def test_decay_costs_a_gang_that_has_its_places_no_write():
+    a_job = excluding("a")
+    gang = running_gang(a_job, attempt=1)
+    a_job = with_status(a_job, decide(a_job, Seen(pods=gang), at(2)).status)
+
+    assert ("a",) == a_job.status.excluded_nodes
+    assert decide(a_job, Seen(pods=gang), at(7 * HOURS)).status is None
 
 
 def test_worker_that_found_a_place_keeps_it_when_an_exclusion_is_lifted():
