@@ -165,7 +165,9 @@ class GoodputSeconds(Said, frozen=True, kw_only=True):
     restoring: Annotated[float, Meta(description="Loading a checkpoint.", ge=0)] = 0.0
     productive: Annotated[float, Meta(description="Training steps that count.", ge=0)] = 0.0
     checkpointing: Annotated[float, Meta(description="Steps held up by saving.", ge=0)] = 0.0
-    lost: Annotated[float, Meta(description="Steps that were repeated after a failure.", ge=0)] = 0.0
+    lost: Annotated[
+        float, Meta(description="Steps that were repeated after a failure, or left behind by a rollback.", ge=0)
+    ] = 0.0
     restarting: Annotated[float, Meta(description="Between two attempts.", ge=0)] = 0.0
     suspended: Annotated[float, Meta(description="Suspended by the user or a queue.", ge=0)] = 0.0
 
@@ -175,7 +177,7 @@ class Goodput(Said, frozen=True, kw_only=True):
 
     ratio: Annotated[float, Meta(description="Productive time over all time.", ge=0, le=1)] | None = None
     seconds: Annotated[GoodputSeconds, Meta(description="Its parts.")] | None = None
-    lost_steps: Annotated[int, Meta(description="Steps that were done and lost to failures.", ge=0)] = 0
+    lost_steps: Annotated[int, Meta(description="Steps that were done and lost to failures and rollbacks.", ge=0)] = 0
     accounted_time: Annotated[datetime, Meta(description="Up to when the time is accounted for.")] | None = None
 
 

@@ -97,7 +97,7 @@ JOBS = (
     _job("job_failure_info", "1; cause of the newest restart, or of the failure of the job.", "reason", "rank"),
     _job("job_seconds", "Where the time since the creation went; causes that took none have no series.", "cause"),
     _job("job_goodput_ratio", "Productive time over all time since the creation."),
-    _job("job_lost_steps", "Steps that were done and lost to failures."),
+    _job("job_lost_steps", "Steps that were done and lost to failures and rollbacks."),
     _job("job_live_config_step", "First step that used the present value of a live setting.", "name"),
     _job("worker_info", "1; pod and node of each worker of a job with GPUs.", "pod", "worker", "node"),
 )

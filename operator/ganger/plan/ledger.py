@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, structs
 
 from ganger.api.observed import Pod
-from ganger.api.status import Goodput, GoodputSeconds, TrainingJobStatus
+from ganger.api.status import Goodput, GoodputSeconds, Rollbacks, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTAINER
 from ganger.plan.gang import Gang, created
@@ -84,10 +84,32 @@ def lost(job: TrainingJob, gang: Gang, live: Live | None) -> tuple[int, float]:
         # A stored one beyond the newest step is of an attempt that could not be gone on from.
         kept += [stored] if stored is not None and stored <= newest else []
     steps = max(0, newest - max(kept))
-    if news is not None and news.seconds is not None and news.step is not None and news.step > began:
-        return steps, steps * news.seconds.productive / (news.step - began)
+    return steps, steps * _step_seconds(job, news, newest)
+
+
+def rolled_back(job: TrainingJob, gang: Gang, live: Live | None, new: Rollbacks | None) -> tuple[int, float]:
+    """Return steps and seconds that are lost by a rollback of which `new` tells and the stored status does not.
+
+    Those between the checkpoint that the gang went back to and the step at which the NaN was seen. Of several rollbacks
+    between two status writes only the newest is known.
+    """
+    old = job.status.rollbacks
+    if new is None or (old is not None and new.count <= old.count):
+        return 0, 0.0
+    bad = new.last_step or 0
+    steps = max(0, bad - (new.to_step or 0))
+    return steps, steps * _step_seconds(job, _report(job, gang, live), bad)
+
+
+def _step_seconds(job: TrainingJob, news: LiveReport | None, newest: int) -> float:
+    """Return the productive seconds of a step of this attempt; of the job, `newest` steps, where none told them."""
+    if news is not None and news.seconds is not None and news.step is not None:
+        again = max(0, news.rollbacks.step - news.rollbacks.to_step) if news.rollbacks is not None else 0
+        done = news.step - (news.resumed_from_step or 0) + again
+        if done > 0:
+            return news.seconds.productive / done
     seconds = job.status.goodput.seconds if job.status.goodput is not None else None
-    return steps, steps * seconds.productive / newest if steps and seconds is not None else 0.0
+    return seconds.productive / newest if newest and seconds is not None else 0.0
 
 
 def _spans(job: TrainingJob, gang: Gang, live: Live | None, news: LiveReport | None) -> list[Span]:

@@ -61,6 +61,8 @@ def accounted(
     if ends and live is not None and status.progress == job.status.progress:
         # No worker had a last word on the training, as a script has none: the newest report is what is known.
         status = told(status, msgspec.structs.replace(live, eta=None), now)
+    steps, seconds = ledger.rolled_back(job, gang, live, status.rollbacks)
+    goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
     return grace.measured(job, msgspec.structs.replace(status, goodput=goodput), live, now)
 
 

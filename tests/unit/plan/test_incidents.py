@@ -6,7 +6,7 @@ import pytest
 from builders import at, job, pod, with_status
 from ganger.plan.decide import decide
 from ganger.plan.incidents import CHECKPOINT_STALLED, STALLED_AFTER
-from ganger.plan.live import CheckpointTrouble, Live, LiveReport
+from ganger.plan.live import AttemptSeconds, CheckpointTrouble, Live, LiveReport
 from ganger.plan.report import ReportedCheckpoint, ReportedRollbacks
 from ganger.plan.seen import Seen
 
@@ -47,6 +47,40 @@ def test_a_rollback_is_counted_in_the_status_and_told_once(running):
     again = told(later, 40, step=35, rollbacks=rolled)
     assert () == again.events
     assert found == again.status.rollbacks
+
+
+@pytest.mark.parametrize(
+    "said, lost_seconds",
+    [
+        ({"seconds": AttemptSeconds(starting=2, productive=17)}, 1.5),  # 34 steps were done for step 31, 0.5 s each
+        ({}, 19 * 3 / 33),  # nobody told the seconds of a step: 19 of productive time for 33 steps
+    ],
+)
+def test_the_steps_between_the_checkpoint_and_the_nan_are_lost_once(running, said, lost_seconds):
+    rolled = ReportedRollbacks(count=1, step=33, to_step=30)
+    running = after(running, 20, step=30, checkpoint=SAVED)
+    before = running.status.goodput
+    first = after(running, 40, step=31, checkpoint=SAVED, rollbacks=rolled, **said)
+    again = after(first, 60, step=35, checkpoint=SAVED, rollbacks=rolled, **said)
+
+    assert (0, 0.0, 19.0) == (before.lost_steps, before.seconds.lost, before.seconds.productive)
+    assert (3, round(lost_seconds, 3)) == (first.status.goodput.lost_steps, first.status.goodput.seconds.lost)
+    assert (3, round(lost_seconds, 3)) == (again.status.goodput.lost_steps, again.status.goodput.seconds.lost)
+    assert 60.0 == pytest.approx(sum(msgspec.structs.astuple(again.status.goodput.seconds)))
+
+
+def test_a_failure_after_a_rollback_loses_only_what_came_after_it(running):
+    rolled = ReportedRollbacks(count=1, step=33, to_step=30)
+    said = {"checkpoint": SAVED, "rollbacks": rolled, "seconds": AttemptSeconds(productive=17)}
+    kept = msgspec.structs.replace(
+        running, spec=job(workers=1, checkpoint={"everySteps": 10, "volume": {"claimName": "c"}}).spec
+    )
+    before = after(kept, 40, step=31, **said)
+    ended = pod(before, 0, exit_code=1, ended=50, said={"outcome": "Failed", "step": 31, "checkpoint": {"step": 30}})
+    report = LiveReport(attempt=0, worker=0, sequence=2, phase="Training", step=31, **said)
+    status = decide(before, Seen(pods=(ended,), live=Live(report=report, at=at(49))), at(55)).status
+
+    assert (3 + 1, 1.5 + 0.5) == (status.goodput.lost_steps, status.goodput.seconds.lost)
 
 
 def test_a_new_attempt_that_knows_of_no_rollback_takes_none_away(running):
