@@ -28,6 +28,7 @@ _VALUES: Final = (
     ("ganger_job_seconds, ganger_operator_job_seconds_total", "cause", GoodputSeconds.__struct_fields__),
     ("ganger_job_eta_timestamp_seconds", "bound", ("earliest", "expected", "latest")),
     ("ganger_job_restarts_total, ganger_operator_restarts_total", "counted", ("true", "false")),
+    ("ganger_operator_resizes_total", "direction", ("up", "down")),
     ("ganger_operator_jobs_finished_total", "result", ("Complete", "Failed")),
     (
         "ganger_operator_reports_total",

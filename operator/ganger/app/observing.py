@@ -116,6 +116,9 @@ class Observing:
             counted = after.counted > (before.counted if before is not None else 0)
             reason = after.last.reason if after.last is not None else ""
             self._metrics.job_restarted(namespace, reason, counted)
+        moved, known = new.resizes, old.resizes.total if old.resizes is not None else 0
+        if moved is not None and moved.last is not None and moved.total > known:
+            self._metrics.job_resized(namespace, "up" if moved.last.to_workers > moved.last.from_workers else "down")
         if new.is_true(lifecycle.RUNNING) and not old.is_true(lifecycle.RUNNING):
             waited = _waited_seconds(job, old, new)
             if waited is not None:

@@ -138,6 +138,7 @@ OPERATOR = (
         "reason",
         "counted",
     ),
+    _counter("resizes_total", "Resizes of elastic gangs, to more or to fewer workers.", "namespace", "direction"),
     _counter("job_seconds_total", "Where the time of all jobs of a namespace went.", "namespace", "cause"),
     _histogram("job_wait_seconds", "Time from a job's creation or resume until all its workers ran.", buckets=_PATIENT),
     _counter("reports_total", "Reports of workers, by what became of them.", "result"),

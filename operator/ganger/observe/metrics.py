@@ -149,6 +149,10 @@ class OperatorMetrics:
         known = self._reason(namespace, reason)
         self._number("restarts_total", namespace, known, "true" if counted else "false").inc()
 
+    def job_resized(self, namespace: str, direction: str) -> None:
+        """Count a resize of an elastic gang; direction is up or down."""
+        self._number("resizes_total", namespace, direction).inc()
+
     def job_seconds(self, namespace: str, cause: str, seconds: float) -> None:
         """Add time of a job to what it was spent on. What is not above 0 is left out: a counter never goes back."""
         if seconds > 0:

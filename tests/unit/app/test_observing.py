@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from builders import at, job, pod, with_status
+from ganger.api.status import Resize, Resizes
 from ganger.app.caches import Caches
 from ganger.app.observing import Observing
 from ganger.control.reports import Reports
@@ -135,6 +136,20 @@ async def test_ends_restarts_and_waits_are_counted_once(place):
 
         place.decide(current, 60, pod(current, 0, attempt=1, exit_code=0, ended=60))
         assert {("AllWorkersSucceeded", "Complete"): 1.0} == place.shown("ganger_operator_jobs_finished_total")
+
+
+async def test_resizes_are_counted_once_by_their_direction(place):
+    def resized(current, total, from_workers, to_workers):
+        last = Resize(attempt=total, from_workers=from_workers, to_workers=to_workers, reason="Scaled")
+        return with_status(current, msgspec.structs.replace(current.status, resizes=Resizes(total=total, last=last)))
+
+    async with leading(place):
+        current = place.put(job(workers=4))
+        for total, (old, new) in enumerate([(4, 2), (2, 3), (3, 4)], 1):
+            current = place.put(resized(current, total, old, new))
+        place.put(current)  # seen again
+
+    assert {("down",): 1.0, ("up",): 2.0} == place.shown("ganger_operator_resizes_total")
 
 
 async def test_the_counters_of_a_new_leader_begin_with_what_happens_from_now_on(place):

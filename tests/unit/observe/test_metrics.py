@@ -54,6 +54,7 @@ CALLS = {
         ("team", "Oom", True),
         {'restarts_total{counted="true",namespace="team",reason="Oom"}': 1},
     ),
+    "job_resized": (("team", "down"), {'resizes_total{direction="down",namespace="team"}': 1}),
     "job_seconds": (
         ("team", "productive", 12.5),
         {'job_seconds_total{cause="productive",namespace="team"}': 12.5},
@@ -158,7 +159,7 @@ def test_the_process_is_shown_as_the_catalog_says():
 
 def test_no_label_grows_with_jobs_or_pods():
     labels = {label for family in catalog.OPERATOR for label in family.labels}
-    bounded = {"cause", "counted", "namespace", "reason", "resource", "result", "type", "verb", "version"}
+    bounded = {"cause", "counted", "direction", "namespace", "reason", "resource", "result", "type", "verb", "version"}
 
     assert bounded == labels
 
