@@ -35,6 +35,7 @@ class Processes:
     """Two supervisors as plain processes, and the operator's end that tells them what to do."""
 
     place = "plain processes; no scheduler, no kubelet, no decision of the operator"
+    look_seconds = 0.02
 
     def __init__(self, folder):
         sys.path.insert(0, str(ROOT / "tests"))
@@ -96,6 +97,7 @@ class Pods:
     """A job of two workers in a namespace of its own."""
 
     place = "pods on a real kubelet"
+    look_seconds = 1.0  # kubectl costs 0.1 s of CPU, which the pods need; the times are told in the logs
 
     def __init__(self, folder):
         self.namespace = f"bench-{secrets.token_hex(3)}"
@@ -145,12 +147,12 @@ class Pods:
         self._kubectl("delete", "namespace", self.namespace, "--wait=false", scoped=False)
 
 
-def _wait(find, what):
+def _wait(find, what, look_seconds=0.02):
     end = time.monotonic() + WAIT_SECONDS
     while not (found := find()):
         if time.monotonic() > end:
             raise TimeoutError(f"no {what} within {WAIT_SECONDS:.0f} s")
-        time.sleep(0.02)
+        time.sleep(look_seconds)
     return found
 
 
@@ -165,15 +167,18 @@ def _first_step(place, old):
 
 def _trials(place, trials):
     found, runs = {rung: [] for rung in RUNGS}, set()
-    run, _ = _wait(lambda: _first_step(place, runs), "first step")
+    look = place.look_seconds
+    run, _ = _wait(lambda: _first_step(place, runs), "first step", look)
     for _ in range(trials):
         present = f"{run} "
-        _wait(lambda p=present: "committed" in place.log(0).rpartition(f"PROCESS 0 {p}")[2], "checkpoint")
+        _wait(lambda p=present: "committed" in place.log(0).rpartition(f"PROCESS 0 {p}")[2], "checkpoint", look)
         for rung in RUNGS:
             runs.add(run)
-            words = _wait(lambda r=run: [w for w in _words(place, 1, "PROCESS") if w[1] == r], "process of rank 1")
+            words = _wait(
+                lambda r=run: [w for w in _words(place, 1, "PROCESS") if w[1] == r], "process of rank 1", look
+            )
             killed = place.kill(int(words[-1][2]), rung)
-            run, at = _wait(lambda: _first_step(place, runs), f"step after {rung}")
+            run, at = _wait(lambda: _first_step(place, runs), f"step after {rung}", look)
             found[place.took()].append(at - killed)  # a checkpoint between two kills lowers the rung
     return found
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ from msgspec import Struct
 from torch import nn
 from torch.nn import functional
 
-from ganger_trainer import TrainConfig, worker
+from ganger_trainer import TrainConfig, launch, worker
 from ganger_trainer.checkpoint import durable, layout
 from ganger_trainer.environment import CheckpointPolicy, Worker
 
@@ -151,12 +152,26 @@ def _hashes(directory: Path) -> list[str]:
 
 
 def _attempt(directory: Path, attempt: int, kill: Kill | None) -> list[int]:
-    """Run one attempt of the gang; return how each rank ended, a signal as its negative number."""
+    """Run one attempt of the gang; return how each rank ended, a signal as its negative number.
+
+    As under the supervisor a rank does not outlive another by long: it may wait for the dead one for minutes.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     pids = [_fork(directory, attempt, kill, rank, port) for rank in range(RANKS)]
-    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    alive = {os.pidfd_open(pid): pid for pid in pids}
+    codes: dict[int, int] = {}
+    while alive:
+        ended = select.select(list(alive), [], [], launch.SHUTDOWN_SECONDS if codes else None)[0]
+        for handle in ended:
+            pid = alive.pop(handle)
+            codes[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            os.close(handle)
+        if not ended:
+            for pid in alive.values():
+                os.kill(pid, signal.SIGKILL)
+    return [codes[pid] for pid in pids]
 
 
 def _fork(directory: Path, attempt: int, kill: Kill | None, rank: int, port: int) -> int:
