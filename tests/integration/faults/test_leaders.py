@@ -66,7 +66,7 @@ def test_f13_controller_killed_at_a_write(world, write, fault):
     assert 0 == world.status().get("restarts", {}).get("total", 0)
 
 
-@pytest.mark.parametrize("write", [1, 3])
+@pytest.mark.parametrize("write", range(WRITES))
 def test_f14_leader_killed_at_a_write_is_replaced(world, write):
     """The standby takes over within 5 s (a lease of 4 s), and ends where a run without a fault ends."""
     proxy = world.proxy()
