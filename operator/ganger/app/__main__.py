@@ -1,4 +1,7 @@
-"""`python -m ganger.app`: the operator. Exit codes: 0 asked to stop, 1 failed, 78 (EX_CONFIG) unusable settings."""
+"""`python -m ganger.app`: the operator.
+
+Exit codes: 0 asked to stop, 1 failed or lost its lease to another, 78 (EX_CONFIG) unusable settings.
+"""
 
 import asyncio
 import logging
@@ -15,6 +18,7 @@ from ganger.kube.http import HttpCluster
 from ganger.observe import logs
 from ganger.observe.metrics import OperatorMetrics
 from ganger.observe.server import Route, Server, exposition, probe
+from ganger.runtime.lease import LeadershipLost
 
 log = logging.getLogger("ganger.app")
 EX_CONFIG = 78
@@ -30,7 +34,10 @@ def routes(process: Process, settings: Settings, metrics: Route) -> dict[str, Ro
 
 
 async def run(settings: Settings) -> None:
-    """Operate until SIGTERM or SIGINT. Raises AccessError where no API server is configured, OSError for the port."""
+    """Operate until SIGTERM or SIGINT.
+
+    Raises AccessError where no API server is configured, OSError for the port, LeadershipLost where another leads.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,6 +72,9 @@ def main() -> int:
     except AccessError as error:
         log.critical("no way to the API server: %s", error)
         return EX_CONFIG
+    except LeadershipLost as error:
+        log.warning("ending, to begin anew as a standby: %s", error)
+        return 1
     except OSError as error:
         log.critical("a port cannot be served: %s", error)
         return 1

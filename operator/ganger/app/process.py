@@ -22,7 +22,7 @@ from ganger.runtime.clock import ServerClock
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.controller import Controller
 from ganger.runtime.events import Recorder
-from ganger.runtime.lease import Election
+from ganger.runtime.lease import Election, LeadershipLost
 from ganger.runtime.limiter import Limiter
 from ganger.runtime.ports import Clock
 from ganger.runtime.queue import Queue
@@ -60,6 +60,7 @@ class Process:
             identity=identity,
             clock=self.clock,
             metrics=metrics,
+            returned=self._hurry,
         )
         gate.fence = self.election.is_held
         self._consistency: Consistency[Key] = Consistency(
@@ -106,16 +107,25 @@ class Process:
 
     # --- life ---
     async def run(self, stop: asyncio.Event) -> None:
-        """Reflect, stand by, lead, until `stop` is set; the lease is given back in the end."""
+        """Reflect, stand by, lead, until `stop` is set; the lease is given back in the end.
+
+        Raises LeadershipLost where another process leads before this one was asked to stop.
+        """
+        lost: LeadershipLost | None = None
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(reflector.run()) for reflector in self._reflectors]
             loops.append(tasks.create_task(self._recorder.run()))
             loops.append(tasks.create_task(self.observing.lag()))
             if self._settings.serves_tls:
                 loops.append(tasks.create_task(self.channel.run()))
-            await self.election.run(self._lead, stop=stop)
+            try:
+                await self.election.run(self._lead, stop=stop)
+            except LeadershipLost as error:
+                lost = error
             for loop in loops:
                 loop.cancel()
+        if lost is not None:
+            raise lost  # by itself, not in the group's wrapping
 
     async def _lead(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, and let the running passes end; cancelled when the lease is lost."""
@@ -163,6 +173,10 @@ class Process:
         self._consistency.forget(key)
         self._executor.forget(key)
         self.channel.reports.forget(key)
+
+    def _hurry(self) -> None:
+        for reflector in self._reflectors:
+            reflector.hurry()
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._reflectors:

@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 _decoder = msgspec.json.Decoder(Lease)
 
 
+class LeadershipLost(Exception):  # noqa: N818 - no mistake of anybody
+    """Another process leads now. What this one remembers of its own time may be wrong: it should end."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{holder} leads now")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseTiming:
     """Seconds. 40 small writes a minute buy a take-over within 5 s of a leader's sudden death.
@@ -46,7 +53,8 @@ class LeaseTiming:
 class Election:
     """One process's part in the election for one Lease.
 
-    identity: must differ between all processes, restarts of one included.
+    identity: must differ between all processes, restarts of one included. returned: called when the API server, that
+    could not be reached, is there again; the lease is the first to know, for it asks every second.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Election:
         clock: Clock,
         timing: LeaseTiming | None = None,
         metrics: Metrics = NO_METRICS,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         self.identity = identity
         self._cluster = cluster
@@ -82,6 +91,7 @@ class Election:
             field_selector=f"metadata.name={name}",
             timing=Timing(backoff_cap=1.0),
             metrics=metrics,
+            returned=returned,
         )
 
     def is_held(self) -> bool:
@@ -94,20 +104,28 @@ class Election:
         return _holder(self._lease)
 
     async def run(self, lead: Callable[[asyncio.Event], Awaitable[None]], *, stop: asyncio.Event) -> None:
-        """Stand by, lead while the lease is held, and stand by again, until `stop` is set.
+        """Stand by, lead while the lease is held, and stand by again after an outage, until `stop` is set.
+
+        Raises LeadershipLost where another leads after this process did.
 
         lead: the work. It returns soon after the event that it gets is set (`stop` was), the lease being renewed till
         then; it is cancelled when the lease is lost, and then must end at once. What it raises ends the election.
         The lease is given back only after the work has ended, and not at all after a death that is no Exception.
         """
         watching = asyncio.create_task(self.reflector.run(), name="lease-watch")
+        has_led = False
         try:
             await self._look()
             while not stop.is_set():
+                if has_led and self.holder not in ("", self.identity):
+                    raise LeadershipLost(self.holder)
                 await self._pause(self._turn_in(), stop)
                 if not stop.is_set() and self._turn_in() <= 0:
                     if await self._write(self._claim()):
                         await self._lead(lead, stop)
+                        has_led = True
+                        if not stop.is_set():
+                            await self._look()  # the watch of a process that was frozen has not caught up yet
                     elif self._turn_in() <= 0:
                         await asyncio.sleep(self._timing.retry)
         finally:

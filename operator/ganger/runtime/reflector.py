@@ -7,6 +7,8 @@ The stock informer of the client library does none of the three. It knows nothin
 import asyncio
 import logging
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,7 +47,10 @@ class _Regressed(Exception):  # noqa: N818 - a state of the stream
 
 
 class Reflector(Generic[T]):
-    """Feeds one cache from one resource type, in one namespace or in all ("")."""
+    """Feeds one cache from one resource type, in one namespace or in all ("").
+
+    returned: called when a server that could not be reached accepts a watch again.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Reflector(Generic[T]):
         timing: Timing | None = None,
         metrics: Metrics = NO_METRICS,
         rng: random.Random | None = None,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
@@ -71,6 +77,7 @@ class Reflector(Generic[T]):
         self._timing = timing or Timing()
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 - spreads time-outs, guards nothing
+        self._returned = returned
         self._backoff = Backoff(base=self._timing.backoff_base, cap=self._timing.backoff_cap, rng=self._rng)
         self._synced = asyncio.Event()
         self._version = 0
@@ -84,6 +91,7 @@ class Reflector(Generic[T]):
         self._has_watched = False
         self._is_open = False  # whether the present session's watch was accepted
         self._was_away = False  # whether a session since the last watch met nobody
+        self._wake = asyncio.Event()  # ends a pause
 
     # --- for health and for the runtime ---------------------------------------------------------------------------
     @property
@@ -122,6 +130,15 @@ class Reflector(Generic[T]):
         if self._deadline is not None:
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
+    def hurry(self) -> None:
+        """End the pause before the next try, and wait but briefly after it, if the server was away and was met again.
+
+        A server that has just started refuses some things for seconds.
+        """
+        if self._was_away:
+            self._backoff.reset()
+            self._wake.set()
+
     # --- the loop -------------------------------------------------------------------------------------------------
     async def run(self) -> None:
         """Reflect until cancelled."""
@@ -130,11 +147,13 @@ class Reflector(Generic[T]):
         while True:
             self._beat = started = loop.time()
             self._lines = 0
+            self._wake.clear()  # here, so that who meets the server during a session that fails is heard
             delay = await self._session()
             if loop.time() - started >= self._timing.healthy:
                 self._backoff.reset()
             self._beat = loop.time()
-            await asyncio.sleep(delay if delay is not None else self._backoff.next())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), delay if delay is not None else self._backoff.next())
 
     async def _session(self) -> float | None:
         """List if need be, watch to the end, and return the pause to make: None means that of a failure."""
@@ -248,7 +267,9 @@ class Reflector(Generic[T]):
                         self._deadline.reschedule(self._beat + self._timing.read_timeout)
                     self._trouble = ""
                     self._is_open = self._has_watched = True
-                    self._was_away = False
+                    if self._was_away:
+                        self._was_away = False
+                        self._returned()
                     if line:
                         self._take(line)
                     self._resync()

@@ -76,12 +76,13 @@ def version(obj):
 
 
 @asynccontextmanager
-async def reflecting(*lists, watches=(), timing=QUICK, kind=Pod, run=True):
+async def reflecting(*lists, watches=(), timing=QUICK, kind=Pod, run=True, returned=lambda: None):
     async with scripted() as server, HttpCluster(Access(url=server.url, token=NoToken()), call_seconds=2) as cluster:
         server.on(LIST, *lists)
         server.on(WATCH, *watches, streaming())
         metrics = Counted()
-        reflector = Reflector(cluster, PODS, kind, Cache(), timing=timing, metrics=metrics, rng=random.Random(1))
+        options = {"timing": timing, "metrics": metrics, "rng": random.Random(1), "returned": returned}
+        reflector = Reflector(cluster, PODS, kind, Cache(), **options)
         task = asyncio.create_task(reflector.run()) if run else None
         try:
             yield Harness(server, reflector, metrics)

@@ -12,7 +12,7 @@ from ganger.kube.gate import Crash, Fenced, WriteGate
 from ganger.kube.http import HttpCluster
 from ganger.kube.resources import PODS
 from ganger.runtime.clock import ServerClock
-from ganger.runtime.lease import Election, LeaseTiming
+from ganger.runtime.lease import Election, LeadershipLost, LeaseTiming
 from unit.runtime.lease_api import LeaseApi
 
 QUICK = LeaseTiming(duration=0.5, renew=0.1, deadline=0.35, request=0.15, retry=0.03)
@@ -195,6 +195,21 @@ async def test_a_leader_that_lost_its_lease_in_an_outage_leads_again_after_it():
         await until(lambda: a.working)
 
         assert ["start", "cancelled", "start"] == a.log
+
+
+async def test_a_leader_whose_lease_another_took_ends_and_does_not_stand_by():
+    async with electing() as (api, join):
+        a = await join("a")
+        await until(lambda: a.working)
+        b = await join("b")
+        api.down.add("a")
+        await until(lambda: b.working)
+        api.down.clear()
+
+        with pytest.raises(LeadershipLost, match=f"{b.election.identity} leads now"):
+            await a.task
+        assert ["start", "cancelled"] == a.log
+        assert b.working
 
 
 async def test_a_process_that_hung_knows_at_once_that_it_does_not_lead():

@@ -179,6 +179,32 @@ async def test_an_api_server_that_is_down_is_asked_ever_less_often():
         assert "0 Unreachable" in harness.reflector.trouble
 
 
+async def test_a_pause_ends_when_somebody_else_has_met_the_server_again_but_not_the_one_that_the_server_asked_for():
+    timing = Timing(backoff_base=30.0)
+    async with reflecting(cut, cut, listing(5, pod("a", 1)), timing=timing) as harness:
+        await harness.until(lambda: harness.metrics.ended == ["unreachable"])
+
+        await harness.until(lambda: harness.reflector.hurry() or harness.versions() == {"a": "1"})
+
+    throttled = answering(429, status(429, "TooManyRequests"), ["Retry-After: 30"])
+    async with reflecting(throttled, listing(5, pod("a", 1)), timing=timing) as harness:
+        await harness.until(lambda: len(harness.metrics.ended) == 1)
+        harness.reflector.hurry()
+        await asyncio.sleep(0.1)
+
+        assert 1 == len(harness.lists)
+
+
+async def test_it_tells_when_a_server_that_was_away_is_back():
+    told = []
+    async with reflecting(
+        listing(5), watches=[cut, streaming(bookmark(6))], returned=lambda: told.append(1)
+    ) as harness:
+        await harness.until(lambda: harness.cache.resource_version() == 6)
+
+        assert [1] == told
+
+
 async def test_the_back_off_starts_anew_after_a_healthy_time():
     timing = Timing(backoff_base=0.001, backoff_cap=10.0, healthy=0.5)
 
