@@ -49,7 +49,8 @@ def newest_checkpoint(job: TrainingJob, gang: Gang) -> CheckpointStatus | None:
 def headway(job: TrainingJob, gang: Gang, live: Live | None) -> Headway:
     """Return how far the present attempt came, from the last words and the newest report.
 
-    The status may have taken the attempt's checkpoints over while it ran, so they are compared with where it began.
+    The status may have taken the attempt's checkpoints over while it ran, so they are compared with where it began. One
+    that was committed just before the failure before, and not told by then, shows in that this attempt began from it.
     """
     began = (job.status.restarts or Restarts()).checkpoint_step
     words = [report(pod) for pod in gang.present.values()]
@@ -59,6 +60,9 @@ def headway(job: TrainingJob, gang: Gang, live: Live | None) -> Headway:
     steps = [word.checkpoint.step for word in told if word.checkpoint is not None]
     if known is not None and known != began:
         steps.append(known)
+    if began is not None and resumed is not None and resumed > began:
+        steps.append(resumed)
+        resumed = began
     step = last_word(gang).step
     if step is None and live is not None:
         step = live.report.step

@@ -49,6 +49,15 @@ def test_first_attempt_that_resumed_from_what_another_job_left_has_made_none_yet
     assert found(a_job, {"step": 61, "checkpoint": {"step": 60}, "resumedFromStep": 50}).progressed
 
 
+def test_checkpoint_of_the_attempt_before_that_nobody_had_told_is_progress():
+    """Committed in the seconds between the last report and the failure: the next attempt resumes from it."""
+    expected = Headway(progressed=True, step=61, checkpoint_step=60)
+
+    assert expected == found(began(50, known=60), {"step": 61, "resumedFromStep": 60})
+    assert expected == found(began(50), {"step": 61, "resumedFromStep": 60})
+    assert not found(began(60), {"step": 61, "resumedFromStep": 60}).progressed
+
+
 def test_attempt_that_fell_back_to_an_older_checkpoint_progresses_from_there():
     assert found(began(50), {"step": 47, "checkpoint": {"step": 45}, "resumedFromStep": 40}).progressed
 
