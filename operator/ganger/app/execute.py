@@ -14,6 +14,7 @@ from ganger.api.status import Failure
 from ganger.api.types import TrainingJob, encode
 from ganger.app.caches import Caches, Key
 from ganger.app.doubt import hidden_pod
+from ganger.app.duplicates import Duplicates
 from ganger.app.memory import JobMemory
 from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
 from ganger.kube.cluster import Cluster
@@ -43,12 +44,14 @@ class Executor:
         limiter: Limiter[Key],
         recorder: Recorder,
         monotonic: Callable[[], float],
+        duplicates: Duplicates,
     ) -> None:
         self._cluster = cluster
         self._consistency = consistency
         self._limiter = limiter
         self._recorder = recorder
         self._monotonic = monotonic
+        self._duplicates = duplicates
         self._unsaid: set[Key] = set()  # jobs with a status that waits for company
 
     async def doubts(self, job: TrainingJob, decision: Decision, caches: Caches) -> bool:
@@ -62,6 +65,7 @@ class Executor:
 
     async def execute(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         """Carry the decision out."""
+        self._duplicates.look(job)
         if decision.status is None:
             self._said(job, memory)
         urgent = decision.status_delay_seconds == 0.0
@@ -96,6 +100,7 @@ class Executor:
     def forget(self, key: Key) -> None:
         """Forget a job that is gone."""
         self._unsaid.discard(key)
+        self._duplicates.forget(key)
 
     async def _write_status(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         assert decision.status is not None
@@ -116,11 +121,16 @@ class Executor:
             async with self._limiter.slot(job.key):
                 written = await self._cluster.apply(TRAINING_JOBS, namespace, name, manifest, subresource="status")
         except Conflict:
+            self._duplicates.met(job)
             memory.conflicts += 1
             if memory.conflicts % CONFLICTS_IN_DOUBT == 0:
                 self._consistency.doubt(TRAINING_JOBS, namespace)  # the news that would explain them does not come
             raise
+        except ApiError:
+            self._duplicates.failed(job)
+            raise
         memory.conflicts = 0
+        self._duplicates.wrote(job, written)
         self._consistency.wrote(job.key, TRAINING_JOBS, written)
         self._said(job, memory)
         cause = _new_failure(job, decision)

@@ -7,15 +7,17 @@ import asyncio
 import logging
 import secrets
 
+from ganger.api.types import TrainingJob
 from ganger.app.caches import Caches, Key
 from ganger.app.channel import Channel
+from ganger.app.duplicates import Duplicates
 from ganger.app.execute import Executor
 from ganger.app.observing import Observing
 from ganger.app.reconcile import Reconciler
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
-from ganger.kube.resources import Resource
+from ganger.kube.resources import TRAINING_JOBS, Resource
 from ganger.observe.metrics import OperatorMetrics
 from ganger.plan.progress import WRITE_SECONDS
 from ganger.runtime.clock import ServerClock
@@ -68,7 +70,8 @@ class Process:
         )
         self._recorder = Recorder(cluster, instance=settings.identity, clock=self.clock, metrics=metrics)
         limiter: Limiter[Key] = Limiter(metrics=metrics)
-        self._executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic)
+        duplicates = Duplicates(lambda: self.election.taken_version, self._duplicate)
+        self._executor = Executor(cluster, self._consistency, limiter, self._recorder, self.clock.monotonic, duplicates)
         self.channel = Channel(
             settings,
             cluster,
@@ -173,6 +176,15 @@ class Process:
         self._consistency.forget(key)
         self._executor.forget(key)
         self.channel.reports.forget(key)
+
+    def _duplicate(self, job: TrainingJob) -> None:
+        self._metrics.duplicate_seen()
+        message = (
+            "another controller writes the status of this job while this one leads; is the operator installed twice? "
+            "kubectl get leases -A | grep ganger-operator"
+        )
+        log.warning("%s: %s", "/".join(job.key), message)
+        self._recorder.record(TRAINING_JOBS, job.metadata, "Warning", "DuplicateController", message)
 
     def _hurry(self) -> None:
         for reflector in self._reflectors:

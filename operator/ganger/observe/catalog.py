@@ -123,6 +123,10 @@ OPERATOR = (
     _gauge("cached_objects", "Objects in the cache.", "resource"),
     _gauge("undecodable_objects", "Objects that this version cannot read.", "resource"),
     _counter("stale_caches_total", "Own writes that a cache did not show in time.", "resource"),
+    _counter(
+        "foreign_status_writes_total",
+        "Statuses of jobs that another controller wrote while this one led, as far as its own writes met them.",
+    ),
     _counter("lease_writes_total", "Attempts to take or renew the lease.", "result"),
     _histogram("lease_write_seconds", "Time of one attempt to take or renew the lease."),
     _gauge("writes_in_flight", "Writes under way."),

@@ -124,6 +124,10 @@ class OperatorMetrics:
         """Take whether this process leads."""
         self._number("leader").set(float(is_leader))
 
+    def duplicate_seen(self) -> None:
+        """Count a status that another controller wrote while this process led."""
+        self._number("foreign_status_writes_total").inc()
+
     def lease_renewed(self, result: str, seconds: float) -> None:
         """Count an attempt to take or renew the lease."""
         self._number("lease_writes_total", result).inc()

@@ -79,6 +79,7 @@ class Election:
         self._lease: Lease | None = None  # as last seen, by watch or reply
         self._seen_at = clock.monotonic()  # when it last changed
         self._held_until = 0.0
+        self.taken_version = 0  # the resourceVersion with which this process last took the lease
         self._news = asyncio.Event()
         cache: Cache[Lease] = Cache()
         cache.on_change(self._hear)
@@ -122,6 +123,7 @@ class Election:
                 await self._pause(self._turn_in(), stop)
                 if not stop.is_set() and self._turn_in() <= 0:
                     if await self._write(self._claim()):
+                        self.taken_version = _version(self._lease) if self._lease else 0
                         await self._lead(lead, stop)
                         has_led = True
                         if not stop.is_set():

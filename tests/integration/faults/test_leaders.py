@@ -110,7 +110,7 @@ def test_f15_frozen_leader_that_wakes_writes_nothing_and_ends(world):
 
 
 def test_f16_two_controllers_at_once_make_nothing_twice(world):
-    """Two leases by mistake, so both lead: names and versions alone keep the invariants."""
+    """Two leases by mistake, so both lead: names and versions keep the invariants, and somebody notices."""
     first = world.behind(world.proxy())
     second = world.start_operator(
         "operator-b", KUBECONFIG=str(world.proxy().kubeconfig), GANGER_NAMESPACE="default"
@@ -121,5 +121,8 @@ def test_f16_two_controllers_at_once_make_nothing_twice(world):
     world.end("digits-0-1", 1)
     world.finish(attempt=1)
 
+    assert 0 < sum(world.metric(one, "ganger_operator_foreign_status_writes_total") for one in (first, second))
+    events = f"/apis/events.k8s.io/v1/namespaces/{world.namespace}/events"
+    wait_for(lambda: "DuplicateController" in {one["reason"] for one in world.api.items(events)}, 20, "an event of it")
     assert sorted(world.gang() + world.gang(attempt=1)) == sorted(world.creations())
     assert {"total": 1, "counted": 1} == {key: world.status()["restarts"][key] for key in ("total", "counted")}

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from builders import job, pod, with_spec
 from ganger.api.status import TrainingJobStatus
 from ganger.app.caches import Caches
+from ganger.app.duplicates import Duplicates
 from ganger.app.execute import Executor
 from ganger.app.memory import JobMemory
 from ganger.kube.access import Access, NoToken
@@ -41,19 +42,22 @@ class Harness:
     def __init__(self, server, cluster, slots=32):
         self.server = server
         self.now = 100.0
+        self.led_since = 7
         self.memory = JobMemory()
         self.events = []  # (reason, type, requests that had been answered before it)
         self.caches = Caches()
         self.consistency = Consistency(
             self.caches.by_resource, monotonic=lambda: self.now, relist=lambda resource, namespace: None
         )
-        self.executor = Executor(cluster, self.consistency, Limiter(slots), self, lambda: self.now)
+        self.doubles = []
+        duplicates = Duplicates(lambda: self.led_since, self.doubles.append)
+        self.executor = Executor(cluster, self.consistency, Limiter(slots), self, lambda: self.now, duplicates)
 
     def record(self, resource, regarding, type_, reason, note):
         self.events.append((reason, type_, len(self.server.requests)))
 
-    async def execute(self, **decision):
-        await self.executor.execute(JOB, Decision(**decision), self.memory)
+    async def execute(self, on=JOB, **decision):
+        await self.executor.execute(on, Decision(**decision), self.memory)
 
     @property
     def writes(self):

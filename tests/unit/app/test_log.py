@@ -5,10 +5,12 @@ import json
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from builders import job, pod, with_status
 from ganger.api.status import TrainingJobStatus
 from ganger.app.caches import Caches
+from ganger.app.duplicates import Duplicates
 from ganger.app.execute import Executor
 from ganger.app.reconcile import Reconciler
 from ganger.observe import logs
@@ -23,7 +25,7 @@ class Silent:
     """Takes every write and says nothing of it."""
 
     async def apply(self, resource, namespace, name, manifest, **_):
-        return job().metadata
+        return replace(job().metadata, resource_version="9")
 
     async def create(self, resource, namespace, manifest):
         return job().metadata
@@ -49,7 +51,7 @@ def written():
 async def test_a_restart_is_logged_with_job_attempt_and_rank(written):
     caches, clock = Caches(), ServerClock()
     consistency = Consistency(caches.by_resource, monotonic=clock.monotonic, relist=lambda resource, namespace: None)
-    executor = Executor(Silent(), consistency, Limiter(), Silent(), clock.monotonic)
+    executor = Executor(Silent(), consistency, Limiter(), Silent(), clock.monotonic, Duplicates(lambda: 0, print))
     reconciler = Reconciler(caches, executor, Silent(), clock, "pytorch-cuda:v2.15", lambda key: None)
     plain = job(workers=1)
     running = decide(plain, Seen(pods=(pod(plain, 0),)), clock.now()).status
