@@ -38,6 +38,7 @@ CALLS = {
         ("ok", 0.1),
         {'lease_writes_total{result="ok"}': 1, "lease_write_seconds_sum": 0.1},
     ),
+    "duplicate_seen": ((), {"foreign_status_writes_total": 1}),
     "writes_in_flight": ((4,), {"writes_in_flight": 4}),
     "write_waited": ((0.3,), {"write_wait_seconds_sum": 0.3}),
     "event": (("sent",), {'events_total{result="sent"}': 1}),
