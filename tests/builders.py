@@ -62,8 +62,9 @@ def pod(
     waiting: tuple[str, str] | None = None,
     conditions: list[dict[str, str]] | None = None,
     owner_uid: str | None = None,
+    devices: dict[str, str] | None = None,
 ) -> Pod:
-    """A pod of the job as the kubelet would report it. `ended` in seconds after T0."""
+    """A pod of the job as the kubelet would report it. `ended` in seconds after T0. devices: health of each GPU."""
     state: dict[str, Any] = {"running": {"startedAt": at(1)}} if phase == "Running" else {}
     if waiting is not None:
         state = {"waiting": {"reason": waiting[0], "message": waiting[1]}}
@@ -79,6 +80,8 @@ def pod(
         }
         phase = "Succeeded" if exit_code == 0 else "Failed"
     uid = owner_uid or job_.metadata.uid
+    health = [{"resourceID": name, "health": word} for name, word in (devices or {}).items()]
+    resources = msgspec.Raw(json.dumps([{"name": "nvidia.com/gpu", "resources": health}]).encode() if health else b"")
     return msgspec.convert(
         {
             "metadata": {
@@ -101,7 +104,14 @@ def pod(
                 "phase": phase,
                 "podIP": "10.0.0.1" if phase != "Pending" else "",
                 "conditions": conditions or [],
-                "containerStatuses": [{"name": CONTAINER, "image": "registry/trainer:v1", "state": state}],
+                "containerStatuses": [
+                    {
+                        "name": CONTAINER,
+                        "image": "registry/trainer:v1",
+                        "state": state,
+                        "allocatedResourcesStatus": resources,
+                    }
+                ],
             },
         },
         Pod,

@@ -7,7 +7,8 @@ Add a field only together with the code that reads it. Times stay RFC 3339 text 
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
+from msgspec.structs import force_setattr
 
 
 class OwnerReference(Struct, frozen=True, rename="camel"):
@@ -84,23 +85,33 @@ class ContainerState(Struct, frozen=True):
 class DeviceHealth(Struct, frozen=True, rename="camel"):
     """What the kubelet says of one device of a container (KEP-4680): Healthy, Unhealthy or Unknown."""
 
+    resource_id: str = field(name="resourceID", default="")
     health: str = ""
 
 
 class ResourceStatus(Struct, frozen=True, rename="camel"):
-    """The devices of one resource."""
+    """The devices of one resource: nvidia.com/gpu, or claim:NAME/REQUEST of dynamic allocation."""
 
+    name: str = ""
     resources: tuple[DeviceHealth, ...] = ()
 
 
 class ContainerStatus(Struct, frozen=True, rename="camel"):
-    """State of one container."""
+    """State of one container. allocated_resources_status: JSON, a list of ResourceStatus or nothing.
+
+    It is decoded only where somebody asks (`plan.hardware`): a pod has eight devices, and a failure is rare.
+    """
 
     name: str = ""
     image: str = ""
     state: ContainerState = ContainerState()
     restart_count: int = 0
-    allocated_resources_status: tuple[ResourceStatus, ...] = ()
+    allocated_resources_status: Raw = Raw()
+
+    def __post_init__(self) -> None:
+        """Keep those bytes alone: as it is decoded, a Raw holds on to the whole message that it came in."""
+        if memoryview(self.allocated_resources_status):
+            force_setattr(self, "allocated_resources_status", self.allocated_resources_status.copy())
 
 
 class PodStatus(Struct, frozen=True, rename="camel"):

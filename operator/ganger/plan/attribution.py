@@ -14,6 +14,7 @@ from ganger.contract import NOT_COUNTED, ExitCode
 from ganger.plan import lost
 from ganger.plan.environment import processes_per_worker
 from ganger.plan.gang import Gang, attempt_of, is_leaving, worker_of
+from ganger.plan.hardware import added, broken_devices, told
 from ganger.plan.remedy import CLASSES, VICTIMS
 from ganger.plan.report import PEER_LOST, Report, report, terminated
 
@@ -69,7 +70,7 @@ def failure(job: TrainingJob, pod: Pod) -> Failure:
         pod=pod.metadata.name,
         node=pod.spec.node_name,
         exit_code=end.exit_code if end is not None else None,
-        message=message[:_MESSAGE_LENGTH_MAX],
+        message=added(message, told(broken_devices(pod)), length_max=_MESSAGE_LENGTH_MAX),
         time=end.finished_at if end is not None else target.last_transition_time if target is not None else None,
         last_lines=_last_lines(said),
     )

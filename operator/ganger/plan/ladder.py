@@ -21,6 +21,7 @@ from ganger.contract import CONTAINER, RESTART_CONTAINER_EXIT_CODE, ROUNDS_MAX
 from ganger.plan import elastic
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang
+from ganger.plan.hardware import broken_devices
 from ganger.plan.live import Heard, LiveReport, ReportedFailure
 from ganger.plan.remedy import DISRUPTIONS
 from ganger.plan.report import Report, terminated
@@ -78,6 +79,8 @@ def rung(
     """Return what is started anew after a failure that restarts the gang. `gang` holds the pods as they are."""
     if verdict.exclude or verdict.cause.reason in _NEEDS_PODS or gang.num_running < gang.num_workers:
         return "Pods"
+    if any(broken_devices(pod) for pod in gang.present.values()):
+        return "Pods"  # the same pod has the same device
     since = now - timedelta(seconds=DEAF_SECONDS)
     told = {word.report.worker for word in heard if word.at >= since and word.report.round >= job.status.round}
     size = elastic.size_after_failure(job, gang)
@@ -152,6 +155,7 @@ def _ended(pod: Pod, word: Heard, failure: ReportedFailure) -> Pod:
         started_at=_started(pod),
         finished_at=word.at - timedelta(seconds=failure.seconds),
     )
-    container = ContainerStatus(name=CONTAINER, state=ContainerState(terminated=end))
+    known = next((one for one in pod.status.container_statuses if one.name == CONTAINER), ContainerStatus())
+    container = msgspec.structs.replace(known, name=CONTAINER, state=ContainerState(terminated=end))
     status = msgspec.structs.replace(pod.status, phase="Failed", container_statuses=(container,))
     return msgspec.structs.replace(pod, status=status)

@@ -10,9 +10,9 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from ganger.api.observed import Pod
 from ganger.api.status import Failure, Suspicion, TrainingJobStatus
 from ganger.plan.gang import Gang
+from ganger.plan.hardware import broken_devices
 from ganger.plan.remedy import CLASSES
 
 HALF_LIFE_SECONDS = 6 * 3600.0  # guessed: a node that is repaired or drained is so within a shift
@@ -50,22 +50,12 @@ def of_attempt(gang: Gang, cause: Failure, *, counted: bool, exclude: bool) -> t
     if counted and of_node and len(nodes) > 1:
         found[cause.node] = Evidence(node=cause.node, reason=cause.reason, weight=REPEATED)
     for pod in gang.present.values():
-        if is_unhealthy(pod):
+        if broken_devices(pod):
             found[pod.spec.node_name] = Evidence(node=pod.spec.node_name, reason=UNHEALTHY)
     if exclude or cause.reason == "NodeLost":
         found[cause.node] = Evidence(node=cause.node, reason=cause.reason)
     found.pop("", None)
     return tuple(found.values())
-
-
-def is_unhealthy(pod: Pod) -> bool:
-    """Whether the kubelet says that a device of the pod is broken (ResourceHealthStatus, KEP-4680)."""
-    return any(
-        device.health == "Unhealthy"
-        for container in pod.status.container_statuses
-        for resource in container.allocated_resources_status
-        for device in resource.resources
-    )
 
 
 def remember(

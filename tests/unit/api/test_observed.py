@@ -1,6 +1,7 @@
 """Objects as a real API server sends them, with all the fields that nobody here reads."""
 
 import json
+import sys
 from datetime import UTC, datetime
 
 import msgspec
@@ -69,6 +70,9 @@ POD = {
                 "restartCount": 0,
                 "lastState": {},
                 "allocatedResources": {"cpu": "1"},
+                "allocatedResourcesStatus": [
+                    {"name": "nvidia.com/gpu", "resources": [{"resourceID": "GPU-0", "health": "Unhealthy"}]}
+                ],
                 "state": {
                     "terminated": {
                         "containerID": "containerd://0",
@@ -97,6 +101,17 @@ def test_a_pod_is_read_as_far_as_it_is_needed():
     assert (137, "OOMKilled") == (ended.exit_code, ended.reason)
     assert datetime(2026, 1, 1, 12, 4, 58, 123456, tzinfo=UTC) == ended.finished_at
     assert pod.metadata.deletion_timestamp is not None
+
+
+def test_health_of_devices_is_kept_as_it_came_and_holds_on_to_nothing_else():
+    container = POD["status"]["containerStatuses"][0]
+    body = json.dumps({"status": {"containerStatuses": [container]}, "spec": {"nodeName": "n" * 5000}}).encode()
+    holders = sys.getrefcount(body)
+    pod = msgspec.json.decode(body, type=Pod)
+
+    assert holders == sys.getrefcount(body), "a view of it would keep the whole pod's JSON in the cache"
+    held = pod.status.container_statuses[0].allocated_resources_status
+    assert container["allocatedResourcesStatus"] == json.loads(bytes(held))
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "terminated"])

@@ -156,3 +156,25 @@ def test_a_worker_that_was_told_to_stop_before_it_trained_is_the_cause_and_its_p
     found = of(lost, pod(a_job, 1, exit_code=143, said=STOPPED, ended=9))
 
     assert ("Preempted", "digits-0-1") == (found.reason, found.pod)
+
+
+def test_broken_device_of_the_culprit_is_named_after_what_it_said():
+    a_job = job()
+    said = {"outcome": "Failed", "reason": "Exception", "message": "CUDA error: uncorrectable ECC error"}
+    found = of(
+        pod(a_job, 0, exit_code=1, said=said, ended=10, devices={"GPU-4d2c": "Unhealthy", "GPU-77aa": "Healthy"}),
+        pod(a_job, 1, devices={"GPU-0b1e": "Unhealthy"}),
+    )
+
+    told = "CUDA error: uncorrectable ECC error; the kubelet calls unhealthy: nvidia.com/gpu GPU-4d2c"
+    assert ("Exception", told) == (found.reason, found.message)
+
+
+def test_long_message_makes_room_for_the_broken_device():
+    said = {"outcome": "Failed", "reason": "Exception", "message": "x" * 3000}
+    found = failure(job(), pod(job(), 0, exit_code=1, said=said, devices={"GPU-4d2c": "Unhealthy"}))
+
+    assert (1000, True) == (
+        len(found.message),
+        found.message.endswith("xx; the kubelet calls unhealthy: nvidia.com/gpu GPU-4d2c"),
+    )

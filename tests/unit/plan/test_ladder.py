@@ -297,3 +297,16 @@ def test_the_rule_that_starts_containers_anew_is_on_pods_whose_supervisor_may_be
     rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [RESTART_CONTAINER_EXIT_CODE]}}
     found = container.get("restartPolicy"), container.get("restartPolicyRules")
     assert (("Never", [rule]) if expected else (None, None)) == found
+
+
+def test_gang_with_a_broken_device_is_not_restarted_on_it_and_its_node_is_avoided():
+    healthy = running()
+    sick = (pod(healthy, 0), pod(healthy, 1, devices={"GPU-4d2c": "Unhealthy"}))
+    words = (failed(0, VICTIM), failed(1, KILLED))
+    _, well = after(healthy, *words)
+    _, moved = after(healthy, *words, pods=sick)
+    last = moved.status.restarts.last
+
+    assert ((1, "Process", 0), (0, "Pods", 1)) == (told(well), told(moved))
+    assert "rank 1 was ended by SIGKILL; the kubelet calls unhealthy: nvidia.com/gpu GPU-4d2c" == last.message
+    assert ("node-1",) == moved.status.excluded_nodes

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from builders import at, job, pod
-from ganger.api.observed import ContainerStatus, DeviceHealth, ResourceStatus
 from ganger.api.status import Failure, Suspicion, TrainingJobStatus
 from ganger.plan.gang import gang
 from ganger.plan.suspicion import (
@@ -127,11 +126,9 @@ def test_failure_without_a_node_says_nothing():
 
 def test_broken_device_of_any_worker_excludes_its_node():
     def with_health(health):
-        devices = (ResourceStatus(resources=(DeviceHealth(health="Healthy"), DeviceHealth(health=health))),)
-        sick = on("b", pod(job(), 1))
-        containers = (ContainerStatus(name="trainer", allocated_resources_status=devices),)
-        status = msgspec.structs.replace(sick.status, container_statuses=containers)
-        return gang((on("a", pod(job(), 0)), msgspec.structs.replace(sick, status=status)), 0, 2)
+        return gang(
+            (on("a", pod(job(), 0)), on("b", pod(job(), 1, devices={"GPU-0": "Healthy", "GPU-1": health}))), 0, 2
+        )
 
     assert [("b", "DeviceUnhealthy", 1.0)] == evidence(with_health("Unhealthy"), "Exception")
     assert [] == evidence(with_health("Unknown"), "Exception")
