@@ -77,7 +77,7 @@ class Feed:
         sizes = [len(piece) for of_step in pieces for piece in of_step]
         indices = torch.from_numpy(np.concatenate([one.indices_B for one in shares]))
         # A view for each piece: nobody else reads those samples, so a loss that changes them in place harms nobody.
-        views = [self._place(tensor[indices]).split(sizes) for tensor in self._tensors]
+        views = [self._place(_rows(tensor, indices)).split(sizes) for tensor in self._tensors]
         batches = iter(views[0] if self._single else zip(*views, strict=True))
         return [self._step(one, of_step, batches) for one, of_step in zip(shares, pieces, strict=True)]
 
@@ -175,6 +175,12 @@ def _tensors(data: Any) -> tuple[Any, ...] | None:
     if isinstance(data, tuple | list) and data and isinstance(data[0], torch.Tensor):
         return tuple(data)
     return None
+
+
+def _rows(tensor: Any, indices: Any) -> Any:
+    """Return a copy of those rows, laid out in memory as `tensor[indices]` is."""
+    # index_select takes a third of the time, but gives up channels_last and wants the indices on the tensor's device.
+    return tensor.index_select(0, indices) if tensor.is_cpu and tensor.is_contiguous() else tensor[indices]
 
 
 def _moved(batch: Any, device: Any) -> Any:

@@ -73,6 +73,17 @@ def test_no_more_is_gathered_than_fits_and_never_beyond_the_epoch(monkeypatch, g
     assert steps == len(made._gathered)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_images_keep_their_values_and_their_layout_in_memory(gathered, layout):
+    images = torch.arange(SIZE * 24.0).view(SIZE, 2, 3, 4).contiguous(memory_format=layout)
+    made, order = fed(images)
+
+    for step in range(6):
+        (micro,) = made.at(step).micros
+        assert images[order.share(step, 0).indices_B].tolist() == micro.batch.tolist()
+        assert images.stride() == micro.batch.stride()
+
+
 def test_tensors_of_a_tuple_stay_together(gathered):
     made, order = fed((TENSOR, -TENSOR, TENSOR.float().unsqueeze(1)))
 
