@@ -11,6 +11,8 @@ _HEAD = """<!-- Generated from operator/ganger/plan/remedy.py by `make generate`
 
 `status.restarts.last` names the first failure of an attempt: class (`reason`), rank, pod, node, exit code and message.
 Workers that died because another one had died are not blamed. Events and `ganger status` tell the remedy.
+The message also names devices of the worker that the kubelet calls Unhealthy, and `nodeConditions` the troubles that
+its node had right after: both are reasons to avoid the node.
 
 Rules under `spec.failurePolicy.rules` match exit codes and these classes; the first rule that matches wins. A program
 may name a class of its own in `/dev/termination-log`, as `{"outcome": "Failed", "reason": "BadShard", "message": "."}`,

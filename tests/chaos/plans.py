@@ -109,6 +109,8 @@ async def _run(
 ) -> Outcome:
     clock = timeloop.TimeClock(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=seed, seconds=0.37 * seed))
     server = ApiServer(clock.now, seed=seed, namespaces=(NAMESPACE,))
+    if scenario.deadlocked:
+        server.objects["nodes", "", scenario.deadlocked] = _deadlocked(scenario.deadlocked)
     world = World(SimClient(server), NAMESPACE)
     kubelet = Kubelet(world.client, NAMESPACE, scenario.script, pace=1.0 + seed)
     collector = Collector(server)
@@ -161,6 +163,16 @@ async def _run(
         events=world.checker.events,
         crashes=first.gate.crashes,
     )
+
+
+def _deadlocked(name: str) -> dict[str, Any]:
+    """A node as node-problem-detector marks it."""
+    conditions = [
+        {"type": "KernelDeadlock", "status": "True", "reason": "DockerHung", "message": "task docker:1 blocked"},
+        {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"},
+    ]
+    meta = {"name": name, "uid": f"uid-of-{name}", "resourceVersion": "1"}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "status": {"conditions": conditions}}
 
 
 def _trouble(user: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Scenario:
     script: Script
     lossy: tuple[str, ...] = ()
     fails_in_place_after: float | None = None  # seconds: workers report, and worker 1 tells a failure (memory only)
+    deadlocked: str = ""  # a node that says so of itself (memory only: on a real API server nodes are everybody's)
 
 
 def _forever(_: str, __: int) -> Fate:
@@ -70,6 +71,7 @@ SILENT = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True, 
 LOST = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True)
 WRONG_INPUT = Fate(runs_seconds=LONG, exit_code=65, message="no such data")
 FAILS = Fate(runs_seconds=LONG, exit_code=1, message="boom")
+CRASHES = Fate(runs_seconds=LONG, exit_code=139)
 
 
 async def one_worker(world: World) -> None:
@@ -257,6 +259,13 @@ async def pod_deleted(world: World) -> None:
     await world.until(lambda: world.is_running(1))
 
 
+async def troubled_node(world: World) -> None:
+    """The node of the failure tells of a deadlock; with the crash that may be its own that excludes it."""
+    await world.submit(workers=3)
+    await world.until(lambda: world.is_running(1) and world.status.get("excludedNodes") == ["node-1"])
+    await world.until(lambda: "nodeConditions" in world.status["restarts"]["last"])
+
+
 async def volume(world: World) -> None:
     checkpoint = {"everySteps": 100, "volume": {"size": "1Gi", "whenDeleted": "Delete"}}
     await world.submit(checkpoint=checkpoint)
@@ -288,6 +297,7 @@ SCENARIOS = {
         Scenario("silent-node", silent_node, _attempts(SILENT)),
         Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
+        Scenario("troubled-node", troubled_node, _attempts(CRASHES), deadlocked="node-1"),
         Scenario("volume", volume, _well),
         Scenario("refilled", refilled, _two_lives),
         Scenario("no-room", no_room, _no_room),

@@ -66,6 +66,11 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
   verbs: [create, patch]
 {{- end -}}
 
+{{/* Whether the operator reads nodes: they belong to no namespace, so one that is confined to some may not. */}}
+{{- define "ganger.readsNodes" -}}
+{{- and .Values.operator.readNodes (empty .Values.watchNamespaces) -}}
+{{- end -}}
+
 {{/* Whether /metrics asks who reads it. */}}
 {{- define "ganger.metricsAuth" -}}
 {{- dig "authentication" "enabled" false .Values.metrics -}}

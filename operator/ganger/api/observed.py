@@ -159,6 +159,31 @@ class Claim(Struct, frozen=True):
     status: ClaimStatus = ClaimStatus()
 
 
+class Taint(Struct, frozen=True):
+    """What keeps pods off a node."""
+
+    key: str = ""
+
+
+class NodeSpec(Struct, frozen=True):
+    """What others say of a node."""
+
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(Struct, frozen=True):
+    """What a node, and who watches it, says of its health."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
+class Node(Struct, frozen=True):
+    """A node as far as it tells of its health."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
 class Lease(Struct, frozen=True):
     """A coordination.k8s.io/v1 Lease; `spec` is kept as it came, for `runtime.lease` reads and writes it whole."""
 

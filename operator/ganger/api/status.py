@@ -85,6 +85,10 @@ class Failure(Said, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=512)], ...],
         Meta(description="Last lines of its traceback or of its standard error.", max_length=10),
     ] = ()
+    node_conditions: Annotated[
+        tuple[Annotated[str, Meta(max_length=160)], ...],
+        Meta(description="Troubles of its node, as read after it: KernelDeadlock=True (DockerHung).", max_length=8),
+    ] = ()
     rung: (
         Annotated[
             Rung,

@@ -9,6 +9,7 @@ from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
 from ganger.plan import elastic, names
+from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
 from ganger.plan.seen import Refusal, Seen
 from ganger.plan.track import Track
@@ -94,6 +95,8 @@ class Caches:
         live: Live | None = None,
         heard: tuple[Heard, ...] = (),
         track: Track | None = None,
+        answer: Answer | None = None,
+        asks: bool = False,
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -114,6 +117,8 @@ class Caches:
             live=live,
             heard=heard,
             track=track or Track(),
+            answer=answer,
+            asks=asks,
         )
 
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:

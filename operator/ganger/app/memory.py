@@ -1,6 +1,7 @@
 """What the controller remembers of a job between two passes. Losing all of it costs time, never correctness."""
 
 from ganger.api.observed import Metadata
+from ganger.plan.inquiry import HOLD_SECONDS, Answer, Question
 from ganger.plan.seen import Refusal
 
 REFUSAL_BASE_SECONDS = 10.0
@@ -15,12 +16,31 @@ class JobMemory:
         self.status_since: float | None = None  # since when there is a status that waits for company
         self.status_due: float | None = None  # when a status write that waits for company must go out
         self.conflicts = 0  # writes of the status that met a newer job, in a row
+        self.question: Question | None = None  # the newest about a node
+        self.answer: Answer | None = None
+        self._asked_at: float | None = None  # while it is not answered
         self._refusal: Refusal | None = None
         self._refusal_until = 0.0
         self._num_refusals = 0
         self._squatters: tuple[str, ...] = ()
         self._squatters_until = 0.0
         self._strangers: dict[str, tuple[Metadata, float]] = {}
+
+    def ask(self, question: Question, now: float) -> None:
+        """Remember a question about a node; what was answered before is forgotten."""
+        self.question, self.answer, self._asked_at = question, None, now
+
+    def answered(self, answer: Answer | None) -> None:
+        """Remember the answer, None where there is none to be had."""
+        self.answer, self._asked_at = answer, None
+
+    def unasked(self) -> None:
+        """Forget the question: nobody reads that node any more."""
+        self.question = self._asked_at = None
+
+    def asks(self, now: float) -> bool:
+        """Whether an answer may come soon."""
+        return self._asked_at is not None and now - self._asked_at < HOLD_SECONDS
 
     def refused(self, refusal: Refusal, now: float) -> None:
         """Remember a refused create; each one in a row is remembered for twice as long."""

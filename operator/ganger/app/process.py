@@ -12,11 +12,13 @@ from ganger.app.caches import Caches, Key
 from ganger.app.channel import Channel
 from ganger.app.duplicates import Duplicates
 from ganger.app.execute import Executor
+from ganger.app.inquiries import Inquiries
 from ganger.app.observing import Observing
 from ganger.app.reconcile import Reconciler
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
+from ganger.kube.nodes import NodeReader
 from ganger.kube.resources import TRAINING_JOBS, Resource
 from ganger.observe.metrics import OperatorMetrics
 from ganger.plan.progress import WRITE_SECONDS
@@ -82,6 +84,9 @@ class Process:
             heard=self._heard,
             urgent=self._enqueue,
         )
+        self._inquiries: Inquiries | None = None
+        if settings.read_nodes:
+            self._inquiries = Inquiries(NodeReader(cluster, self.clock.monotonic), self._enqueue, self.clock.monotonic)
         self._reconciler = Reconciler(
             self.caches,
             self._executor,
@@ -91,6 +96,7 @@ class Process:
             self._forget,
             site=lambda: self.channel.site,
             reports=self.channel.reports,
+            inquiries=self._inquiries,
         )
         self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None
@@ -155,6 +161,8 @@ class Process:
             await self._recorder.drain(within=DRAIN_SECONDS)
         finally:
             self._queue = None
+            if self._inquiries is not None:
+                self._inquiries.close()
             for duty in duties:
                 duty.cancel()
             await asyncio.wait(duties)

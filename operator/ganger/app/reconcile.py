@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from ganger.api.defaults import fill
+from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.api.validate import check, unsupported
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
+from ganger.app.inquiries import Inquiries
 from ganger.app.memory import JobMemory
 from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
@@ -14,6 +16,7 @@ from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
 from ganger.plan import lifecycle
 from ganger.plan.decide import decide
+from ganger.plan.inquiry import question
 from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.controller import WAITING_SECONDS
 from ganger.runtime.events import Recorder
@@ -34,6 +37,7 @@ class Reconciler:
         *,
         site: Callable[[], Site] = lambda: NOWHERE,
         reports: Reports | None = None,
+        inquiries: Inquiries | None = None,
     ) -> None:
         self._caches = caches
         self._executor = executor
@@ -43,6 +47,7 @@ class Reconciler:
         self._forget = forget  # told of keys whose job is gone
         self._site = site
         self._reports = reports if reports is not None else Reports()
+        self._inquiries = inquiries  # None: nodes may not be read
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
         self._refusals: dict[Key, tuple[str, int, tuple[str, ...]]] = {}
 
@@ -62,6 +67,7 @@ class Reconciler:
 
     async def _pass(self, key: Key, job: TrainingJob) -> float | None:
         memory = self._memory(job)
+        self._inquire(key, job, job.status, memory)
         now = self._clock.monotonic()
         seen = self._caches.seen(
             job,
@@ -72,10 +78,14 @@ class Reconciler:
             live=self._reports.live(key, job.metadata.uid, job.status.attempt),
             heard=self._reports.heard(key, job.metadata.uid, job.status.attempt),
             track=self._reports.track(key, job.metadata.uid, job.status.attempt),
+            answer=memory.answer,
+            asks=memory.asks(now),
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         if await self._executor.doubts(job, decision, self._caches):
             return WAITING_SECONDS
+        if decision.status is not None:
+            self._inquire(key, job, decision.status, memory)  # under way together with the write of the restart
         await self._executor.execute(job, decision, memory)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
         return min((seconds for seconds in times if seconds is not None), default=None)
@@ -95,6 +105,11 @@ class Reconciler:
             memory = JobMemory()
             self._memories[job.key] = (job.metadata.uid, memory)
         return memory
+
+    def _inquire(self, key: Key, job: TrainingJob, status: TrainingJobStatus, memory: JobMemory) -> None:
+        asked = question(job, status) if self._inquiries is not None else None
+        if asked is not None and self._inquiries is not None:
+            self._inquiries.ask(key, asked, memory)
 
     def _unsupported(self, job: TrainingJob) -> tuple[str, ...]:
         """Why the spec cannot be served; worked out once for each generation, since a pass is frequent."""

@@ -27,7 +27,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     control_url: where workers report, https://host[:port]; "" for no control channel. control_port: where this process
     listens for them. control_service: Service without endpoints that is to lead to the leader, at pod_ip.
     control_secret: holds the certificate; "" for one that lives and dies with the process.
-    metrics_auth: /metrics is served at the control port alone, to those who may get it.
+    metrics_auth: /metrics is served at the control port alone, to those who may get it. read_nodes: the node of a
+    failure is asked how it is.
     """
 
     namespace: str
@@ -44,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     control_secret: str = ""
     pod_ip: str = ""
     metrics_auth: bool = False
+    read_nodes: bool = True
 
     @property
     def serves_tls(self) -> bool:
@@ -57,6 +59,13 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int
         mistakes.append(f"{name}={text!r}: must be a whole number from {low} to {high}")
         return default
     return int(text)
+
+
+def _truth(env: Mapping[str, str], name: str, default: bool, mistakes: list[str]) -> bool:
+    text = env.get(name, "true" if default else "false").lower()
+    if text not in ("true", "false"):
+        mistakes.append(f"{name}={text!r}: must be true or false")
+    return text == "true"
 
 
 def read(env: Mapping[str, str]) -> Settings:
@@ -80,6 +89,7 @@ def read(env: Mapping[str, str]) -> Settings:
     port = _number(env, "GANGER_HTTP_PORT", 8080, 1, 65535, mistakes)
     workers = _number(env, "GANGER_SYNC_WORKERS", 8, 1, 256, mistakes)
     silence = _number(env, "GANGER_WATCH_SILENCE_SECONDS", 75, 5, 3600, mistakes)
+    nodes = _truth(env, "GANGER_READ_NODES", True, mistakes)
     control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -92,6 +102,7 @@ def read(env: Mapping[str, str]) -> Settings:
         sync_workers=workers,
         watch_silence_seconds=silence,
         log_level=level,
+        read_nodes=nodes,
         **control,
     )
 
@@ -108,16 +119,13 @@ def _control(env: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
     address = env.get("GANGER_POD_IP", "")
     if env.get("GANGER_CONTROL_SERVICE") and not _is_address(address):
         mistakes.append(f"GANGER_POD_IP={address!r}: must be this pod's address while GANGER_CONTROL_SERVICE is set")
-    auth = env.get("GANGER_METRICS_AUTH", "false").lower()
-    if auth not in ("true", "false"):
-        mistakes.append(f"GANGER_METRICS_AUTH={auth!r}: must be true or false")
     return {
         "control_url": url,
         "control_port": _number(env, "GANGER_CONTROL_PORT", CONTROL_PORT, 1, 65535, mistakes),
         "control_service": env.get("GANGER_CONTROL_SERVICE", ""),
         "control_secret": env.get("GANGER_CONTROL_SECRET", ""),
         "pod_ip": address,
-        "metrics_auth": auth == "true",
+        "metrics_auth": _truth(env, "GANGER_METRICS_AUTH", False, mistakes),
     }
 
 

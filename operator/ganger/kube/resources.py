@@ -42,6 +42,7 @@ EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Ev
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
+NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False)
 # Questions in the form of objects: nothing is stored.
 TOKEN_REVIEWS = Resource(
     group="authentication.k8s.io", version="v1", plural="tokenreviews", kind="TokenReview", namespaced=False

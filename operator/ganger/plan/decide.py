@@ -23,6 +23,7 @@ from ganger.plan import (
     grace,
     hang,
     incidents,
+    inquiry,
     ladder,
     lifecycle,
     lost,
@@ -189,7 +190,8 @@ def _failed(
 def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
     stale = _stale(job, members)
-    told = lost.noted(job, members, now) or avoid.released(job, members, now) or avoid.lift(job, members, now)
+    told = lost.noted(job, members, now) or inquiry.noted(job, seen.answer, now)
+    told = told or avoid.released(job, members, now) or avoid.lift(job, members, now)
     if told is not None:
         status, text = told
         return Decision(status=status, events=(Event(reason="NodesChanged", message=text, warning=True),))
@@ -216,6 +218,9 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         probes = tuple(pods.probe(job, job.status.attempt, number) for number in numbers)
         stale += _deletions(elastic.probes_to_remove(job, members), None)
         return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared, pods=probes)
+    if seen.asks and members.missing:
+        # So that they avoid the node if it is in trouble; mostly its answer is there long before the old pods are gone.
+        return Decision(deletions=stale, shared=shared, requeue_after_seconds=inquiry.HOLD_SECONDS)
     new = tuple(pods.pod(job, job.status.attempt, worker, site) for worker in members.missing)
     obstacle_of_pods = waiting(members)
     if obstacle_of_pods.hopeless:

@@ -40,7 +40,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     delay_seconds: float = 0.0
 
 
-def _action(policy: FailurePolicy, cause: Failure) -> str:
+def action(policy: FailurePolicy, cause: Failure) -> str:
+    """Return what the first rule that matches, or none of them, says of a failure that is no disruption."""
     for rule in policy.rules:
         if cause.exit_code in rule.on_exit_codes or cause.reason in rule.on_reasons:
             return rule.action
@@ -74,13 +75,13 @@ def judge(job: TrainingJob, gang: Gang, *, progressed: bool, step: int | None = 
 def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | None = None) -> Verdict:
     """Return what the policy does about a failure that is no disruption. Arguments as those of `judge`."""
     policy, restarts = job.spec.failure_policy, job.status.restarts or Restarts()
-    action = _action(policy, found)
-    if action == "FailJob":
+    wanted = action(policy, found)
+    if wanted == "FailJob":
         return Verdict(action="fail", cause=found, reason=found.reason)
-    if action == "Ignore":
+    if wanted == "Ignore":
         delay = _delay_seconds(policy, restarts, progressed)
         return Verdict(action="restart", cause=found, reason=found.reason, ignored=True, delay_seconds=delay)
-    exclude = action == "ExcludeNode"
+    exclude = wanted == "ExcludeNode"
     without_progress = 0 if progressed else restarts.without_progress
     if restarts.counted >= policy.max_restarts:
         note = f"{restarts.counted} restarts are spent (failurePolicy.maxRestarts)"

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Claim, Metadata, Pod, Service
 from ganger.api.status import TrainingJobStatus
+from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
 from ganger.plan.track import Track
 
@@ -29,7 +30,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
     live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker;
-    track: how their ranks keep up with each other.
+    track: how their ranks keep up with each other. answer: what was read of the node of a failure;
+    asks: it is being read, since less than inquiry.HOLD_SECONDS.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -40,6 +42,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     live: Live | None = None
     heard: tuple[Heard, ...] = ()
     track: Track = Track()
+    answer: Answer | None = None
+    asks: bool = False
 
 
 class Deletion(Struct, frozen=True, kw_only=True):

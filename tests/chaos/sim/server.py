@@ -23,6 +23,7 @@ KINDS = {
     "events": ("events.k8s.io/v1", "Event"),
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "trainingjobs": ("ganger.dev/v1alpha1", "TrainingJob"),
+    "nodes": ("v1", "Node"),
 }
 HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs"})
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace")

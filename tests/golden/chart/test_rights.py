@@ -87,12 +87,31 @@ def roles_of(objects, account="ganger"):
 GUARDED = {"metrics": {"authentication": {"enabled": True}}}
 
 
-@pytest.mark.parametrize("values", [GUARDED, GUARDED | {"watchNamespaces": ["ganger-system"]}])
-def test_granted_is_what_the_code_asks_for(chart, values):
+NODE = {("get", "", "nodes")}
+
+
+@pytest.mark.parametrize(
+    ("values", "left_out"), [(GUARDED, set()), (GUARDED | {"watchNamespaces": ["ganger-system"]}, NODE)]
+)
+def test_granted_is_what_the_code_asks_for(chart, values, left_out):
     roles = roles_of(chart.objects(values))
 
     assert 4 == len(roles)
-    assert asked() == granted(roles)
+    assert asked() - left_out == granted(roles)
+
+
+def test_a_node_is_read_by_an_operator_of_the_whole_cluster_alone_and_only_where_it_is_wanted(chart):
+    def reads(**values):
+        objects = chart.objects(values)
+        (deployment,) = [found for found in objects if found["kind"] == "Deployment"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        told = {variable["name"]: variable.get("value") for variable in container["env"]}["GANGER_READ_NODES"]
+        return told, {right for right in granted(roles_of(objects)) if right[2] == "nodes"}
+
+    assert ("true", NODE) == reads()
+    assert ("false", set()) == reads(operator={"readNodes": False})
+    assert ("false", set()) == reads(watchNamespaces=["team-a"])
+    assert ("false", set()) == reads(watchNamespaces=["team-a"], operator={"readNodes": True})
 
 
 def test_who_may_read_the_metrics_is_asked_only_where_that_matters(chart):
@@ -127,7 +146,7 @@ def secrets_of(objects):
 
 
 def test_the_code_asks_for_what_we_know():
-    assert 30 == len(asked())
+    assert 31 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 

@@ -25,6 +25,7 @@ OTHERS = {
     "operator.syncWorkers": 9,
     "operator.watchSilenceSeconds": 20,
     "operator.logLevel": "debug",
+    "operator.readNodes": False,
     "operator.extraEnv": [{"name": "A", "value": "b"}],
     "crds.enabled": False,
     "crds.keep": False,

@@ -42,6 +42,7 @@ class Restricted(World):
             "KUBECONFIG": str(config),
             "GANGER_NAMESPACE": NAMESPACE,
             "GANGER_WATCH_NAMESPACES": ",".join(self.watched),
+            "GANGER_READ_NODES": "false" if self.watched else "true",  # as the chart sets it
             "GANGER_POD": name,
             "GANGER_HTTP_PORT": str(port),
             "GANGER_POD_IP": "10.1.2.3",
@@ -137,6 +138,9 @@ def life_of_a_job(world):
         world.wait_pods("digits-0-0", "digits-0-1")
         world.run("digits-0-0", "digits-0-1")
         world.wait_phase("Running")
+    node = {"apiVersion": "v1", "kind": "Node", "name": "gone"}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "digits-0-0"}, "target": node}
+    world.api.create(f"{world.pods}/digits-0-0/binding", binding)
     world.end("digits-0-0", 137, reason="OOMKilled")
     wait_for(lambda: {"digits-1-0", "digits-1-1"} <= set(world.pod_names()), 30, "the second attempt")
     world.run("digits-1-0", "digits-1-1")
@@ -210,7 +214,9 @@ def test_an_operator_of_one_namespace_needs_no_right_beyond_it(confined, control
     found = list(requests_of(control_plane, ACCOUNT))[before:]
 
     assert [] == [request for request in found if request[3] in (401, 403)]
-    assert {"trainingjobs/status", "pods", "events"} <= {resource for _, _, resource, _ in found}
+    resources = {resource for _, _, resource, _ in found}
+    assert {"trainingjobs/status", "pods", "events"} <= resources
+    assert "nodes" not in resources
 
 
 def test_the_operators_token_opens_nothing_else(restricted):
@@ -227,6 +233,7 @@ def test_the_operators_token_opens_nothing_else(restricted):
         ("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", None),
         ("POST", f"{core}/serviceaccounts/default/token", {}),
         ("GET", "/api/v1/nodes", None),
+        ("PATCH", "/api/v1/nodes/gone", {"spec": {"unschedulable": True}}),
     ]
     for method, path, body in attempts:
         with pytest.raises(urllib.error.HTTPError) as caught:

@@ -3,14 +3,16 @@ from msgspec.structs import replace
 
 from builders import at, job, pod, running_gang, with_spec, with_status
 from ganger.api.conditions import upsert
-from ganger.api.observed import Metadata
+from ganger.api.observed import Condition, Metadata, Node, NodeStatus
 from ganger.api.status import TrainingJobStatus
 from ganger.app import reconcile
 from ganger.app.caches import Caches
 from ganger.app.reconcile import Reconciler
 from ganger.kube.errors import Conflict, Forbidden
+from ganger.plan.decide import decide
+from ganger.plan.inquiry import HOLD_SECONDS, Answer, Question
 from ganger.plan.live import LiveReport
-from ganger.plan.seen import Decision, Refusal
+from ganger.plan.seen import Decision, Refusal, Seen
 from ganger.runtime.cache import Undecodable
 
 KEY = ("team", "digits")
@@ -287,3 +289,66 @@ async def test_workers_of_a_job_that_is_being_suspended_still_report(world):
     await world.sync(over)
 
     assert 1 == world.reconciler._reports.num_workers
+
+
+class Asked:
+    """Takes questions, and notes how many decisions were carried out before each."""
+
+    def __init__(self, world):
+        self.world = world
+        self.questions = []
+
+    def ask(self, key, question, memory):
+        self.questions.append((key, question, len(self.world.executed)))
+
+
+async def test_the_node_of_a_failure_is_asked_for_before_the_restart_is_written_and_the_pass_waits_for_nothing(world):
+    asked = Asked(world)
+    world.reconciler = Reconciler(
+        world.caches, world, world, world, "default-image:v1", world.forgotten.append, inquiries=asked
+    )
+    a_job = job()
+    a_job = with_status(a_job, decide(a_job, Seen(pods=running_gang(a_job)), at(2)).status)
+    for found in (pod(a_job, 0), pod(a_job, 1, exit_code=139)):
+        world.caches.pods.put(found)
+    await world.sync(a_job)
+
+    assert [(KEY, Question(node="node-1", restart=1), 0)] == asked.questions
+    assert ("Restarting", 1) == (world.decision.status.phase, world.decision.status.attempt)
+
+
+async def test_a_leader_that_finds_a_job_between_two_attempts_asks_before_it_decides_and_holds_the_pods(world):
+    class Slow(Asked):
+        def ask(self, key, question, memory):
+            super().ask(key, question, memory)
+            if memory.question != question:
+                memory.ask(question, world.seconds)
+
+    asked = Slow(world)
+    world.reconciler = Reconciler(
+        world.caches, world, world, world, "default-image:v1", world.forgotten.append, inquiries=asked
+    )
+    a_job = job()
+    a_job = with_status(a_job, decide(a_job, Seen(pods=running_gang(a_job)), at(2)).status)
+    failed = (pod(a_job, 0, exit_code=1), pod(a_job, 1, exit_code=139))
+    a_job = with_status(a_job, decide(a_job, Seen(pods=failed), at(12)).status)
+    wait = await world.sync(a_job)
+    held = world.decision.pods
+    world.seconds += 1.1 * HOLD_SECONDS
+    await world.sync(a_job)
+
+    assert ((), HOLD_SECONDS, 2) == (held, wait, len(world.decision.pods))
+
+
+async def test_an_answer_in_memory_decides(world):
+    a_job = job()
+    a_job = with_status(a_job, decide(a_job, Seen(pods=running_gang(a_job)), at(2)).status)
+    failed = (pod(a_job, 0, exit_code=1), pod(a_job, 1, exit_code=139))
+    a_job = with_status(a_job, decide(a_job, Seen(pods=failed), at(12)).status)
+    await world.sync(a_job)
+    sick = Node(status=NodeStatus(conditions=(Condition(type="Ready", status="False"),)))
+    question = Question(node=a_job.status.restarts.last.node, restart=1)
+    world.memory.answer = Answer(question=question, node=sick)
+    await world.sync(a_job)
+
+    assert ("Ready=False",) == world.decision.status.restarts.last.node_conditions

@@ -22,6 +22,7 @@ def test_every_setting_is_read():
         "GANGER_SYNC_WORKERS": "32",
         "GANGER_WATCH_SILENCE_SECONDS": "20",
         "GANGER_LOG_LEVEL": "debug",
+        "GANGER_READ_NODES": "False",
     }
 
     expected = Settings(
@@ -33,6 +34,7 @@ def test_every_setting_is_read():
         sync_workers=32,
         watch_silence_seconds=20,
         log_level="DEBUG",
+        read_nodes=False,
     )
     assert expected == read(env)
 
@@ -45,6 +47,7 @@ MISTAKES = {
     "GANGER_SYNC_WORKERS": "0",
     "GANGER_WATCH_SILENCE_SECONDS": "4",
     "GANGER_LOG_LEVEL": "LOUD",
+    "GANGER_READ_NODES": "maybe",
 }
 
 
