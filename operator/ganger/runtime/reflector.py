@@ -89,8 +89,7 @@ class Reflector(Generic[T]):
         self._resync_at = 0.0
         self._trouble = ""
         self._has_watched = False
-        self._is_open = False  # whether the present session's watch was accepted
-        self._was_away = False  # whether a session since the last watch met nobody
+        self._was_away = False  # whether a connection was lost or refused since the last watch was open
         self._wake = asyncio.Event()  # ends a pause
 
     # --- for health and for the runtime ---------------------------------------------------------------------------
@@ -158,7 +157,6 @@ class Reflector(Generic[T]):
     async def _session(self) -> float | None:
         """List if need be, watch to the end, and return the pause to make: None means that of a failure."""
         started = asyncio.get_running_loop().time()
-        self._is_open = False
         try:
             if self._was_away and not self._must_list:
                 await self._check_version()
@@ -176,7 +174,8 @@ class Reflector(Generic[T]):
             return self._end("relist" if self._must_list else "stalled")
         except ApiError as error:
             # An answer in words breaks the stream's promise; a lost connection does not, so that one resumes.
-            self._was_away = self._was_away or (isinstance(error, Unreachable) and not self._is_open)
+            # Also after a stream that broke: the next try may meet a server that was restored meanwhile.
+            self._was_away = self._was_away or isinstance(error, Unreachable)
             pause = min(error.retry_after_seconds, RETRY_AFTER_SECONDS_MAX) if error.retry_after_seconds else None
             return self._end(error.label, trouble=f"answered {error.status} {error.reason}", pause=pause)
         except Exception:
@@ -266,7 +265,7 @@ class Reflector(Generic[T]):
                     if not self._must_list:
                         self._deadline.reschedule(self._beat + self._timing.read_timeout)
                     self._trouble = ""
-                    self._is_open = self._has_watched = True
+                    self._has_watched = True
                     if self._was_away:
                         self._was_away = False
                         self._returned()

@@ -17,6 +17,8 @@ from integration.faults.conftest import faulty_world
 
 pytestmark = pytest.mark.integration
 DOWN_SECONDS = 30.0
+# Ended with the server: it remembers what was, and backs off longer than the next test waits for its namespace.
+MANAGER = "kube-controller-manager"
 VERSIONS = 2000  # more than a control plane writes until somebody asks it
 MERGE = "application/merge-patch+json"
 KINDS = ("trainingjobs", "pods", "services", "persistentvolumeclaims")
@@ -97,7 +99,7 @@ def test_f1_api_server_killed(fragile, world):
     world.running_job()
     before = uids(world)
     died = time.monotonic()
-    kill(fragile, "kube-apiserver")
+    kill(fragile, MANAGER, "kube-apiserver")
     time.sleep(DOWN_SECONDS)
     tries = {kind: len([s for s in proxy.seen("*", kind, since=died) if s.verb in ("watch", "list")]) for kind in KINDS}
     assert operator.process.poll() is None
@@ -126,7 +128,7 @@ def test_f2_etcd_killed(fragile, world):
     world.running_job()
     world.end("digits-0-1", 1)
     wait_for(lambda: world.status().get("attempt") == 1)
-    kill(fragile, "etcd")
+    kill(fragile, MANAGER, "etcd")
     time.sleep(4.0)
     assert operator.process.poll() is None
     bring_back(fragile)
@@ -174,8 +176,8 @@ def test_f3_etcd_restored_from_a_backup(fragile, world):
 
 @contextlib.contextmanager
 def stopped(plane, world):
-    """Stop the control plane for the body, as for a restore: also the controllers, which remember what was."""
-    kill(plane, "kube-controller-manager", "kube-apiserver", "etcd")
+    """Stop the control plane for the body, as for a restore."""
+    kill(plane, MANAGER, "kube-apiserver", "etcd")
     yield
     bring_back(plane)
     begin_anew(world)

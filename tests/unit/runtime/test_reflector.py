@@ -66,11 +66,20 @@ async def test_events_change_the_cache_and_its_version():
 
 async def test_a_watch_that_ends_is_resumed_from_the_last_version_without_a_list():
     watches = [streaming(event("ADDED", pod("a", 2)), then="end"), streaming(bookmark(7), then="cut")]
-    async with reflecting(listing(1), watches=watches) as harness:
+    async with reflecting(listing(1), listing(8), watches=watches) as harness:
         await harness.until(lambda: len(harness.watched_from) == 3)
 
         assert ["1", "2", "7"] == harness.watched_from
         assert harness.metrics.lists == 1
+
+
+async def test_a_server_that_came_back_from_the_past_before_the_first_try_is_noticed():
+    """The stream broke, and by the end of the pause the server was there again, restored."""
+    lists = listing(9, pod("a", 8)), listing(4, pod("b", 3)), listing(4, pod("b", 3))
+    async with reflecting(*lists, watches=[streaming(bookmark(9), then="cut"), streaming()]) as harness:
+        await harness.reaches(b="3")
+
+        assert (1, 1) == (harness.metrics.regressions, harness.cache.epoch())
 
 
 @pytest.mark.parametrize("how", ["http", "event"])
