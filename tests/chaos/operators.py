@@ -37,7 +37,10 @@ class DeadlyGate(WriteGate):
 
 
 class Operator:
-    """One replica. connect: opens a cluster for a gate. restarts: whether it is started again after its death."""
+    """One replica. connect: opens a cluster for a gate. restarts: whether it is started again after its death.
+
+    reads_nodes: not where the control plane is real: it finds out some time that its nodes have no kubelets.
+    """
 
     def __init__(
         self,
@@ -48,13 +51,15 @@ class Operator:
         plan: Mapping[int, Mode],
         clock: Clock | None = None,
         restarts: bool = True,
+        reads_nodes: bool = True,
     ) -> None:
         self.log: list[Write] = []
         self.gate = DeadlyGate(plan, self.log)
         self.is_dead = False
         self._settings = Settings(
-            namespace=namespace, identity=name, default_image="pytorch-cuda:v2.15", watch_namespaces=(namespace,)
-        )
+            namespace=namespace, identity=name, default_image="pytorch-cuda:v2.15", watch_namespaces=(namespace,),
+            read_nodes=reads_nodes,
+        )  # fmt: skip
         self._connect = connect
         self._clock = clock
         self._restarts = restarts

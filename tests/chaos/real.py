@@ -146,6 +146,7 @@ class Killed:
             "GANGER_NAMESPACE": namespace,
             "GANGER_WATCH_NAMESPACES": namespace,
             "GANGER_POD": "victim",
+            "GANGER_READ_NODES": "false",
             "GANGER_LOG_LEVEL": "ERROR",
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}",
         }
@@ -185,7 +186,8 @@ async def run(plane: Plane, name: str, plan: Plan, *, is_process: bool = False) 
             operator = Killed(plane, namespace, plan)
         else:
             access = plane.access
-            operator = Operator("a", namespace, lambda gate: CutCluster(access, gate=gate), plan=plan)
+            connect = lambda gate: CutCluster(access, gate=gate)  # noqa: E731
+            operator = Operator("a", namespace, connect, plan=plan, reads_nodes=False)
         paths = [path.format(namespace) for path in (JOBS, *WATCHED)]
         # From before the user's first request on, or what he makes would be there already.
         versions = [(await client.call("GET", path))["metadata"]["resourceVersion"] for path in paths]
