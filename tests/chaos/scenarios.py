@@ -12,12 +12,13 @@ from chaos.kubelet import Fate, Script
 from chaos.world import World
 
 LAST_FAILURE = ("status.restarts.last.",)
+SCORE = ("status.nodeSuspicions.0.score.",)  # decays between the two evidences, which a death holds apart for longer
 LONG = 15.0  # longer than an operator is away
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One life. user: what he does, until he has seen the end. lossy: paths of the job that may tell less, and why so.
+    """One life. user: what he does, until he has seen the end. lossy: paths of the job that may differ, and why.
 
     Pods carry no finalizer (docs/adr/0014-crash-harness.md), so of a pod that went while nobody looked only its absence
     is known: that it was a disruption is still right, who did it is lost.
@@ -297,7 +298,7 @@ SCENARIOS = {
         Scenario("silent-node", silent_node, _attempts(SILENT)),
         Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
-        Scenario("troubled-node", troubled_node, _attempts(CRASHES), deadlocked="node-1"),
+        Scenario("troubled-node", troubled_node, _attempts(CRASHES), SCORE, deadlocked="node-1"),
         Scenario("volume", volume, _well),
         Scenario("refilled", refilled, _two_lives),
         Scenario("no-room", no_room, _no_room),
