@@ -130,7 +130,7 @@ def _goodput(job: TrainingJob, room: int) -> Iterator[Text]:
     ]
     yield from canvas.wrapped(legend, room)
     if job.status.goodput is not None and job.status.goodput.lost_steps:
-        yield line(f"{job.status.goodput.lost_steps} steps were lost to failures and done again")
+        yield line(f"{job.status.goodput.lost_steps} steps were lost to failures and rollbacks")
 
 
 def _workers(view: View, now: datetime) -> Iterator[Text]:

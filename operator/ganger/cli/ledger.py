@@ -54,5 +54,5 @@ def in_words(job: TrainingJob) -> list[str]:
     if lost:
         lines.append("the rest: " + ", ".join(f"{cause} {figures.duration(spent)}" for cause, spent in lost))
     if goodput.lost_steps:
-        lines.append(f"{goodput.lost_steps} steps were lost to failures and done again")
+        lines.append(f"{goodput.lost_steps} steps were lost to failures and rollbacks")
     return lines

@@ -49,7 +49,7 @@ class _Regressed(Exception):  # noqa: N818 - a state of the stream
 class Reflector(Generic[T]):
     """Feeds one cache from one resource type, in one namespace or in all ("").
 
-    returned: called when a server that could not be reached accepts a watch again.
+    returned: called when the server accepts a watch again after a connection to it was lost or refused.
     """
 
     def __init__(

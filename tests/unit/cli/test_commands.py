@@ -142,7 +142,7 @@ def test_status_tells_when_the_job_ends_where_its_time_went_and_what_failed_last
     assert [
         "50% of 60s went into steps that count",
         "the rest: image 20s, lost 10s",
-        "12 steps were lost to failures and done again",
+        "12 steps were lost to failures and rollbacks",
         "1, of which 1 counted (at most 3)",
         "last: OOMKilled, exit 137, rank 3 in digits-0-1 on node-2, 40s ago (attempt 0)",
         "      too big",
