@@ -9,7 +9,7 @@ import pytest
 
 from ganger.kube.resources import LEASES
 from ganger.runtime.clock import ServerClock
-from ganger.runtime.lease import Election
+from ganger.runtime.lease import Election, LeadershipLost
 
 pytestmark = pytest.mark.integration
 
@@ -22,8 +22,15 @@ class Candidate:
         self.stop = asyncio.Event()
         self.stage = stage
         self.times = 0
+        self.lost_to = ""  # the identity that took the lease after this one had led, which ends this one
         self.election = Election(cluster, namespace=namespace, name="test", identity=name, clock=ServerClock())
-        self.task = asyncio.create_task(self.election.run(self.lead, stop=self.stop))
+        self.task = asyncio.create_task(self.run())
+
+    async def run(self):
+        try:
+            await self.election.run(self.lead, stop=self.stop)
+        except LeadershipLost:
+            self.lost_to = self.election.holder
 
     async def lead(self, stopping):
         self.stage.append(self.name)
@@ -69,6 +76,7 @@ async def test_the_first_leads_and_its_end_is_the_others_turn_at_once(connect, n
         assert 1.0 > await until(lambda: stage == ["b"])
         assert 1 == first.times == second.times
         assert first.task.done()
+        assert "" == first.lost_to
 
 
 async def test_nobody_leads_while_the_server_is_frozen_and_one_does_afterwards(connect, namespace, hostile):
@@ -85,13 +93,17 @@ async def test_nobody_leads_while_the_server_is_frozen_and_one_does_afterwards(c
         await asyncio.sleep(0.5)
 
         assert 1 == len(stage)
-        assert stage[0] in {candidate.name for candidate in (first, second) if candidate.election.is_held()}
+        assert stage == [candidate.name for candidate in (first, second) if candidate.election.is_held()]
+        await until(lambda: first.lost_to == ("" if stage == ["a"] else "b"))
 
 
 async def test_a_lease_that_is_deleted_by_hand_is_made_anew(connect, cluster, namespace):
     async with candidates(connect, namespace, "a", "b") as (stage, first, second):
-        (uid,) = {first.election._lease.metadata.uid}
+        uid = first.election._lease.metadata.uid
         await cluster.delete(LEASES, namespace, "test", uid=uid)
         await until(lambda: first.times + second.times == 2 and len(stage) == 1)
 
-        assert uid != first.election._lease.metadata.uid
+        # Either may make it anew; the one that led before and comes second then ends.
+        leader = first if stage == ["a"] else second
+        assert uid != leader.election._lease.metadata.uid
+        await until(lambda: first.lost_to == ("" if leader is first else "b"))
