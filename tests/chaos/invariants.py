@@ -147,6 +147,9 @@ class Checker:
             self._breach(2, f"{meta['name']}: environment {env.get('GANGER_ATTEMPT')}, label {attempt}")
         if not meta["name"].startswith(f"{name}-{attempt}-"):
             self._breach(2, f"{meta['name']} is named after another attempt than {attempt} of {name}")
+        group = pod["spec"].get("schedulingGroup", {}).get("podGroupName")
+        if group not in (None, f"{name}-{attempt}"):
+            self._breach(2, f"{meta['name']} is scheduled with group {group}, not with that of attempt {attempt}")
         if is_final(job):
             self._breach(4, f"{meta['name']} was made after the end of {name}")
 

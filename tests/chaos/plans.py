@@ -30,7 +30,7 @@ NAMESPACE = "team"
 MODES: tuple[Mode, ...] = ("before", "after", "lost")
 QUIET_SECONDS = 10.0
 STABLE_SECONDS = 60.0
-WATCHED = frozenset({"trainingjobs", "pods", "services", "persistentvolumeclaims"})
+WATCHED = frozenset({"trainingjobs", "pods", "services", "persistentvolumeclaims", "podgroups"})
 
 
 @dataclass(frozen=True)

@@ -267,6 +267,18 @@ async def troubled_node(world: World) -> None:
     await world.until(lambda: "nodeConditions" in world.status["restarts"]["last"])
 
 
+async def known_gang(world: World) -> None:
+    """The scheduler knows the gang: each attempt has a group of its own, and so has what begins after a suspension."""
+    await world.submit(workers=3, schedulerName="default-scheduler")
+    await world.until(lambda: world.is_running(1))
+    await world.edit(suspend=True)
+    await world.until(lambda: world.has("Suspended") and not world.pods())
+    await world.edit(suspend=False)
+    await world.until(lambda: world.status.get("phase") == "Running" and len(world.pods()) == 3)
+    assert {"digits-1"} == {name for kind, name in world.objects if kind == "PodGroup"}
+    assert {"digits-1"} == {pod["spec"]["schedulingGroup"]["podGroupName"] for pod in world.pods()}
+
+
 async def volume(world: World) -> None:
     checkpoint = {"everySteps": 100, "volume": {"size": "1Gi", "whenDeleted": "Delete"}}
     await world.submit(checkpoint=checkpoint)
@@ -299,6 +311,7 @@ SCENARIOS = {
         Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
         Scenario("troubled-node", troubled_node, _attempts(CRASHES), SCORE, deadlocked="node-1"),
+        Scenario("known-gang", known_gang, _attempts(FAILS)),
         Scenario("volume", volume, _well),
         Scenario("refilled", refilled, _two_lives),
         Scenario("no-room", no_room, _no_room),

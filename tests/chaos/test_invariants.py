@@ -41,6 +41,10 @@ def pod(version, worker=0, *, attempt=0, phase="Running", uid="", owner=UID, env
     }
 
 
+def grouped(a_pod, group):
+    return a_pod | {"spec": a_pod["spec"] | {"schedulingGroup": {"podGroupName": group}}}
+
+
 def said(type_, status="True", time="1", message=""):
     return {"type": type_, "status": status, "lastTransitionTime": time, "message": message}
 
@@ -53,7 +57,7 @@ GOOD = [
     ("MODIFIED", pod(4, 1, phase="Failed")),
     ("MODIFIED", job(5, attempt=1, counted=1)),
     ("DELETED", pod(6, 0)),
-    ("ADDED", pod(7, 0, attempt=1)),
+    ("ADDED", grouped(pod(7, 0, attempt=1), "digits-1")),
     ("ADDED", pod(8, 1, attempt=1)),
     ("MODIFIED", job(9, attempt=1, counted=1, conditions=[said("Complete")])),
     ("MODIFIED", pod(10, 0, attempt=1, phase="Succeeded")),
@@ -84,6 +88,10 @@ BROKEN = {
     ],
     "INV-2 digits-1-0 was made before attempt 1 was written": [("ADDED", job(1)), ("ADDED", pod(2, attempt=1))],
     "INV-2 digits-0-0: environment 4, label 0": [("ADDED", job(1)), ("ADDED", pod(2, env="4"))],
+    "INV-2 digits-1-0 is scheduled with group digits-0, not with that of attempt 1": [
+        ("ADDED", job(1, attempt=1)),
+        ("ADDED", grouped(pod(2, attempt=1), "digits-0")),
+    ],
     "INV-2 digits: attempt and round went back from (2, 0) to (1, 0)": [
         ("ADDED", job(1, attempt=2)),
         ("MODIFIED", job(2, attempt=1)),

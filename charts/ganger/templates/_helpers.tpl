@@ -61,6 +61,11 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
 - apiGroups: [""]
   resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create]
+{{- if .Values.operator.podGroups }}
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -126,10 +126,18 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
+class SchedulingGroup(Struct, frozen=True, rename="camel"):
+    """The group with which a pod is scheduled (KEP-4671)."""
+
+    pod_group_name: str = ""
+
+
 class PodSpec(Struct, frozen=True, rename="camel"):
-    """Where a pod was placed."""
+    """Where a pod was placed, and what counted for it. priority: the number of its class."""
 
     node_name: str = ""
+    priority: int = 0
+    scheduling_group: SchedulingGroup | None = None
 
 
 class Pod(Struct, frozen=True):
@@ -157,6 +165,19 @@ class Claim(Struct, frozen=True):
 
     metadata: Metadata = Metadata()
     status: ClaimStatus = ClaimStatus()
+
+
+class PodGroupStatus(Struct, frozen=True):
+    """What the scheduler says of a group."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
+class PodGroup(Struct, frozen=True):
+    """A scheduling.k8s.io PodGroup: the fields read are the same in v1alpha2 and v1beta1."""
+
+    metadata: Metadata = Metadata()
+    status: PodGroupStatus = PodGroupStatus()
 
 
 class Taint(Struct, frozen=True):

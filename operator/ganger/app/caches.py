@@ -1,40 +1,50 @@
-"""The four caches of the operator, and what one job sees in them."""
+"""The caches of the operator, and what one job sees in them."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ganger.api.observed import Claim, Metadata, Pod, Service
+from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
 from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
-from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
-from ganger.plan import elastic, names
+from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.plan import elastic, giveway, names
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
-from ganger.plan.seen import Refusal, Seen
+from ganger.plan.seen import Rank, Refusal, Seen
 from ganger.plan.track import Track
 from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector, Timing
 
-T = TypeVar("T", Service, Claim)
+T = TypeVar("T", Service, Claim, PodGroup)
 Key = tuple[str, str]  # namespace and name of a job
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 
 class Caches:
-    """Jobs, and the pods, Services and claims that carry our label: others cost no memory."""
+    """Jobs, and the pods, Services, claims and PodGroups that carry our label: others cost no memory.
+
+    PodGroups are not served everywhere: `app.podgroups` fills their cache.
+    """
 
     def __init__(self) -> None:
         self.jobs: Cache[TrainingJob] = Cache()
         self.pods: Cache[Pod] = Cache()
         self.services: Cache[Service] = Cache()
         self.claims: Cache[Claim] = Cache()
+        self.pod_groups: Cache[PodGroup] = Cache()
 
     @property
     def by_resource(self) -> dict[Resource, Cache[Any]]:
         """Every cache by what it holds."""
-        return {TRAINING_JOBS: self.jobs, PODS: self.pods, SERVICES: self.services, CLAIMS: self.claims}
+        caches: dict[Resource, Cache[Any]] = {
+            TRAINING_JOBS: self.jobs,
+            PODS: self.pods,
+            SERVICES: self.services,
+            CLAIMS: self.claims,
+        }
+        return caches | dict.fromkeys(POD_GROUPS, self.pod_groups)
 
     def reflectors(
         self, cluster: Cluster, namespaces: tuple[str, ...], metrics: Metrics, timing: Timing | None = None
@@ -81,7 +91,7 @@ class Caches:
                 enqueue((meta.namespace, name))
 
         self.on_job_change(enqueue)
-        for cache in (self.pods, self.services, self.claims):
+        for cache in (self.pods, self.services, self.claims, self.pod_groups):
             cache.on_change(child_changed)
 
     def seen(
@@ -91,6 +101,7 @@ class Caches:
         squatters: tuple[str, ...] = (),
         stranger_service: Metadata | None = None,
         stranger_claim: Metadata | None = None,
+        stranger_group: Metadata | None = None,
         refusal: Refusal | None = None,
         live: Live | None = None,
         heard: tuple[Heard, ...] = (),
@@ -100,18 +111,23 @@ class Caches:
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
-        squatters: foreign pods, stranger_*: a foreign Service and claim, that a create met and that no cache holds.
+        squatters: foreign pods, stranger_*: a foreign Service, claim and PodGroup, that a create met and that no cache
+        holds.
         """
         namespace, name = job.key
+        pods = self.pods.by_owner(job.metadata.uid)
         cached = tuple(
             wanted
             for worker in range(elastic.size(job))
             if (wanted := names.pod(name, job.status.attempt, worker)) and self._is_foreign(namespace, wanted, job)
         )
         return Seen(
-            pods=self.pods.by_owner(job.metadata.uid),
+            pods=pods,
             service=self.services.get(namespace, names.service(name)) or _found(Service, stranger_service),
             claim=self.claims.get(namespace, names.claim(name)) or _found(Claim, stranger_claim),
+            group=self.pod_groups.get(namespace, names.pod_group(name, job.status.attempt))
+            or _found(PodGroup, stranger_group),
+            groups=self.pod_groups.by_owner(job.metadata.uid),
             squatters=cached + squatters,
             refusal=refusal,
             live=live,
@@ -119,7 +135,16 @@ class Caches:
             track=track or Track(),
             answer=answer,
             asks=asks,
+            rivals=self._rivals(job, pods),
         )
+
+    def _rivals(self, job: TrainingJob, pods: tuple[Pod, ...]) -> tuple[Rank, ...]:
+        """Return the ranks of the other gangs that are stuck; nothing is looked up for a job that is not."""
+        if giveway.rival(job, pods) is None:
+            return ()
+        others = (other for other in self.jobs.all() if other.metadata.uid != job.metadata.uid)
+        ranks = (giveway.rival(other, self.pods.by_owner(other.metadata.uid)) for other in others)
+        return tuple(rank for rank in ranks if rank is not None)
 
     def _is_foreign(self, namespace: str, name: str, job: TrainingJob) -> bool:
         pod = self.pods.get(namespace, name)

@@ -1,7 +1,7 @@
 """Carry one decision out, in the order that makes every crash harmless.
 
-Status first where it matters (a new attempt, an end), then deletions, then Service and claim, then the pods, then the
-events of a status that was written. Names are deterministic, so whatever was done already answers AlreadyExists.
+Status first where it matters (a new attempt, an end), then deletions, then Service, claim and PodGroup, then the pods,
+then the events of a status that was written. Names are deterministic, so what was done already answers AlreadyExists.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from ganger.app.memory import JobMemory
 from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
-from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
 from ganger.plan.seen import Decision, Deletion, Event, Refusal
 from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 BURST_JOBS = 8
 BURST_FACTOR_MAX = 5.0
 CONFLICTS_IN_DOUBT = 5  # in a row, 0.2 s in all by the queue's back-off: a watch that works is faster
-_RESOURCES = {"Service": SERVICES, "PersistentVolumeClaim": CLAIMS, "Pod": PODS}
+_RESOURCES = {(each.api_version, each.kind): each for each in (SERVICES, CLAIMS, PODS, *POD_GROUPS)}
 
 
 class Executor:
@@ -148,15 +148,15 @@ class Executor:
         self._recorder.record(TRAINING_JOBS, job.metadata, type_, event.reason, event.message)
 
     async def _delete(self, job: TrainingJob, deletion: Deletion) -> None:
-        meta = deletion.metadata
+        meta, resource = deletion.metadata, _RESOURCES[deletion.api_version, deletion.kind]
         try:
             async with self._limiter.slot(job.key):
                 await self._cluster.delete(
-                    PODS, meta.namespace, meta.name, uid=meta.uid, grace_seconds=deletion.grace_seconds
+                    resource, meta.namespace, meta.name, uid=meta.uid, grace_seconds=deletion.grace_seconds
                 )
         except (NotFound, Conflict):
-            pass  # gone, or the name belongs to a later pod by now
-        self._consistency.deleted(job.key, PODS, meta)
+            pass  # gone, or the name belongs to a later one by now
+        self._consistency.deleted(job.key, resource, meta)
 
     async def _delete_job(self, job: TrainingJob) -> None:
         try:
@@ -167,8 +167,8 @@ class Executor:
         self._consistency.deleted(job.key, TRAINING_JOBS, job.metadata)
 
     async def _create(self, job: TrainingJob, manifest: dict[str, Any], memory: JobMemory) -> None:
-        """Create the Service or the claim. One that is there already is judged by the next pass."""
-        resource = _RESOURCES[manifest["kind"]]
+        """Create what the workers share. An object that is there already is judged by the next pass."""
+        resource = _RESOURCES[manifest["apiVersion"], manifest["kind"]]
         try:
             async with self._limiter.slot(job.key):
                 written = await self._cluster.create(resource, job.metadata.namespace, manifest)

@@ -65,7 +65,7 @@ class JobMemory:
         return self._squatters if now < self._squatters_until else ()
 
     def met_stranger(self, kind: str, found: Metadata, now: float) -> None:
-        """Remember a Service or claim of ours by name and of somebody else by its labels."""
+        """Remember an object of ours by name and of somebody else by its labels."""
         self._strangers[kind] = (found, now + SQUATTER_SECONDS)
 
     def stranger(self, kind: str, now: float) -> Metadata | None:

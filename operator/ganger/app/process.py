@@ -6,6 +6,10 @@ A standby watches everything and the lease, so that a hand-over costs one write.
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from ganger.api.types import TrainingJob
 from ganger.app.caches import Caches, Key
@@ -14,6 +18,7 @@ from ganger.app.duplicates import Duplicates
 from ganger.app.execute import Executor
 from ganger.app.inquiries import Inquiries
 from ganger.app.observing import Observing
+from ganger.app.podgroups import PodGroups
 from ganger.app.reconcile import Reconciler
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
@@ -22,6 +27,7 @@ from ganger.kube.nodes import NodeReader
 from ganger.kube.resources import TRAINING_JOBS, Resource
 from ganger.observe.metrics import OperatorMetrics
 from ganger.plan.progress import WRITE_SECONDS
+from ganger.plan.site import Site
 from ganger.runtime.clock import ServerClock
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.controller import Controller
@@ -30,7 +36,7 @@ from ganger.runtime.lease import Election, LeadershipLost
 from ganger.runtime.limiter import Limiter
 from ganger.runtime.ports import Clock
 from ganger.runtime.queue import Queue
-from ganger.runtime.reflector import Timing
+from ganger.runtime.reflector import Reflector, Timing
 
 log = logging.getLogger(__name__)
 LEASE_NAME = "ganger-operator"
@@ -52,9 +58,11 @@ class Process:
         self._metrics = metrics
         self.clock: Clock = clock or ServerClock(cluster.server_offset_seconds)
         self.caches = Caches()
-        self._reflectors = self.caches.reflectors(
-            cluster, settings.watch_namespaces, metrics, Timing(read_timeout=float(settings.watch_silence_seconds))
-        )
+        timing = Timing(read_timeout=float(settings.watch_silence_seconds))
+        self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics, timing)
+        self._pod_groups: PodGroups | None = None
+        if settings.pod_groups:
+            self._pod_groups = PodGroups(cluster, self.caches.pod_groups, settings.watch_namespaces, metrics, timing)
         # Unique for each start: a restarted process must not take its own old lease for a held one.
         identity = f"{settings.identity}_{secrets.token_hex(4)}"
         self.election = Election(
@@ -94,7 +102,7 @@ class Process:
             self.clock,
             settings.default_image,
             self._forget,
-            site=lambda: self.channel.site,
+            site=self._site,
             reports=self.channel.reports,
             inquiries=self._inquiries,
         )
@@ -106,7 +114,7 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether every loop still turns. An API server that is down does not count."""
-        return not any(reflector.is_stalled for reflector in self._reflectors)
+        return not any(reflector.is_stalled for reflector in self._all_reflectors())
 
     @property
     def trouble(self) -> str:
@@ -123,6 +131,8 @@ class Process:
         lost: LeadershipLost | None = None
         async with asyncio.TaskGroup() as tasks:
             loops = [tasks.create_task(reflector.run()) for reflector in self._reflectors]
+            if self._pod_groups is not None:
+                loops.append(tasks.create_task(self._pod_groups.run()))
             loops.append(tasks.create_task(self._recorder.run()))
             loops.append(tasks.create_task(self.observing.lag()))
             if self._settings.serves_tls:
@@ -140,6 +150,8 @@ class Process:
         """Work until `stopping` is set, and let the running passes end; cancelled when the lease is lost."""
         for reflector in self._reflectors:
             await reflector.wait_synced()
+        if self._pod_groups is not None:
+            await self._pod_groups.wait_synced()
         duties = [asyncio.create_task(self.observing.lead(), name="observing")]
         try:
             duties += await self.channel.lead()
@@ -166,6 +178,13 @@ class Process:
             for duty in duties:
                 duty.cancel()
             await asyncio.wait(duties)
+
+    def _all_reflectors(self) -> Sequence[Reflector[Any]]:
+        return (*self._reflectors, *(self._pod_groups.reflectors if self._pod_groups is not None else ()))
+
+    def _site(self) -> Site:
+        version = self._pod_groups.version if self._pod_groups is not None else ""
+        return msgspec.structs.replace(self.channel.site, pod_groups=version)
 
     def _enqueue(self, key: Key) -> None:
         if self._queue is not None:
@@ -195,10 +214,12 @@ class Process:
         self._recorder.record(TRAINING_JOBS, job.metadata, "Warning", "DuplicateController", message)
 
     def _hurry(self) -> None:
-        for reflector in self._reflectors:
+        for reflector in self._all_reflectors():
             reflector.hurry()
+        if self._pod_groups is not None:
+            self._pod_groups.look()  # it may be another version of the server
 
     def _relist(self, resource: Resource, namespace: str) -> None:
-        for reflector in self._reflectors:
+        for reflector in self._all_reflectors():
             if reflector.resource == resource and reflector.namespace in ("", namespace):
                 reflector.relist()

@@ -12,7 +12,7 @@ from ganger.app.inquiries import Inquiries
 from ganger.app.memory import JobMemory
 from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
-from ganger.kube.resources import CLAIMS, SERVICES, TRAINING_JOBS
+from ganger.kube.resources import CLAIMS, POD_GROUPS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
 from ganger.plan import lifecycle
 from ganger.plan.decide import decide
@@ -74,6 +74,7 @@ class Reconciler:
             squatters=memory.squatters(now),
             stranger_service=memory.stranger(SERVICES.kind, now),
             stranger_claim=memory.stranger(CLAIMS.kind, now),
+            stranger_group=memory.stranger(POD_GROUPS[0].kind, now),
             refusal=memory.refusal(now),
             live=self._reports.live(key, job.metadata.uid, job.status.attempt),
             heard=self._reports.heard(key, job.metadata.uid, job.status.attempt),

@@ -28,7 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     listens for them. control_service: Service without endpoints that is to lead to the leader, at pod_ip.
     control_secret: holds the certificate; "" for one that lives and dies with the process.
     metrics_auth: /metrics is served at the control port alone, to those who may get it. read_nodes: the node of a
-    failure is asked how it is.
+    failure is asked how it is. pod_groups: gangs are made known to the scheduler where the cluster can have them so.
     """
 
     namespace: str
@@ -46,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pod_ip: str = ""
     metrics_auth: bool = False
     read_nodes: bool = True
+    pod_groups: bool = True
 
     @property
     def serves_tls(self) -> bool:
@@ -90,6 +91,7 @@ def read(env: Mapping[str, str]) -> Settings:
     workers = _number(env, "GANGER_SYNC_WORKERS", 8, 1, 256, mistakes)
     silence = _number(env, "GANGER_WATCH_SILENCE_SECONDS", 75, 5, 3600, mistakes)
     nodes = _truth(env, "GANGER_READ_NODES", True, mistakes)
+    groups = _truth(env, "GANGER_POD_GROUPS", True, mistakes)
     control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -103,6 +105,7 @@ def read(env: Mapping[str, str]) -> Settings:
         watch_silence_seconds=silence,
         log_level=level,
         read_nodes=nodes,
+        pod_groups=groups,
         **control,
     )
 

@@ -43,6 +43,11 @@ LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", ki
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False)
+# Native gang scheduling (KEP-4671), the newest first: 1.37 serves the beta, 1.36 the alpha, neither by default.
+POD_GROUPS = tuple(
+    Resource(group="scheduling.k8s.io", version=version, plural="podgroups", kind="PodGroup")
+    for version in ("v1beta1", "v1alpha2")
+)
 # Questions in the form of objects: nothing is stored.
 TOKEN_REVIEWS = Resource(
     group="authentication.k8s.io", version="v1", plural="tokenreviews", kind="TokenReview", namespaced=False

@@ -20,6 +20,7 @@ from ganger.plan import (
     avoid,
     elastic,
     ending,
+    giveway,
     grace,
     hang,
     incidents,
@@ -27,6 +28,7 @@ from ganger.plan import (
     ladder,
     lifecycle,
     lost,
+    podgroup,
     pods,
     progress,
     service,
@@ -85,7 +87,7 @@ def _decide(
     if members.newer:
         return _recovered(job, members)
     if job.spec.suspend:
-        return _suspended(job, members, now)
+        return _suspended(job, seen, members, now, site)
     if job.status.is_true(lifecycle.SUSPENDED) and not members.started:
         return _resumed(job, seen, members, fallen, now, site)
     overdue = ending.overdue(job, members, now)
@@ -109,7 +111,10 @@ def _decide(
     if move is not None:
         event = Event(reason="Resized", message=move.message)
         return Decision(status=lifecycle.resized(job, members, move, now), events=(event,))
-    return _bounded(job, members, now, _start(job, seen, members, now, site))
+    patience = giveway.due_seconds(job, seen, members, now)
+    if patience is not None and patience <= 0:
+        return _gives_way(job, seen, members, fallen, now)
+    return _until(_bounded(job, members, now, _start(job, seen, members, now, site)), patience)
 
 
 def _recovered(job: TrainingJob, members: Gang) -> Decision:
@@ -123,12 +128,13 @@ def _recovered(job: TrainingJob, members: Gang) -> Decision:
     )
 
 
-def _suspended(job: TrainingJob, members: Gang, now: datetime) -> Decision:
+def _suspended(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     status = lifecycle.suspended(job, members, now)
     if not job.status.is_true(lifecycle.SUSPENDED):
         # Say it first: a crash between the two must not make the deleted pods look like a disruption.
         return Decision(status=status, events=(Event(reason="Suspended", message="the gang checkpoints and stops"),))
-    doomed = _deletions(members.all, None)
+    # With its group: the attempt goes on under the same names, and a group is used once.
+    doomed = _deletions(members.all, None) + podgroup.deletions(seen.groups, site)
     return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
 
 
@@ -136,8 +142,8 @@ def _resumed(job: TrainingJob, seen: Seen, members: Gang, fallen: Gang, now: dat
     """Stopping that has begun ends before the gang starts anew; where no pod was touched yet, none is."""
     if members.given_up and len(members.given_up) == len(members.present):
         return _failed(job, seen, members, fallen, now, site)
-    if members.present:
-        return Decision(deletions=_deletions(members.all, None))
+    if members.present or (seen.groups and site.pod_groups):
+        return Decision(deletions=_deletions(members.all, None) + podgroup.deletions(seen.groups, site))
     status = lifecycle.starting(job, members, now, "Resumed", "resumed; the gang starts anew")
     return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
 
@@ -187,9 +193,19 @@ def _failed(
     )
 
 
+def _gives_way(job: TrainingJob, seen: Seen, members: Gang, fallen: Gang, now: datetime) -> Decision:
+    verdict = giveway.verdict(job, members, now)
+    status = lifecycle.restarting(job, fallen, verdict, headway(job, fallen, seen.live), now)
+    message = (
+        f"{verdict.cause.reason}: {verdict.cause.message}; attempt {status.attempt} starts in "
+        f"{verdict.delay_seconds:.0f} s (not counted)"
+    )
+    return Decision(status=status, events=(Event(reason="Restarting", message=advised(message, verdict.cause)),))
+
+
 def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
     """Create what is missing of the attempt, once nothing stands in its way, and say how far it is."""
-    stale = _stale(job, members)
+    stale = _stale(job, members) + podgroup.deletions(podgroup.outdated(job, seen.groups), site)
     told = lost.noted(job, members, now) or inquiry.noted(job, seen.answer, now)
     told = told or avoid.released(job, members, now) or avoid.lift(job, members, now)
     if told is not None:
@@ -203,7 +219,8 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         left = (not_before - now).total_seconds()
         decision = _coming_up(job, members, now, "Backoff", f"the next attempt starts at {not_before:%H:%M:%S} UTC")
         return msgspec.structs.replace(decision, requeue_after_seconds=left, deletions=stale)
-    obstacle = _obstacle(job, seen)
+    grouped = podgroup.is_grouped(job, members, site)
+    obstacle = _obstacle(job, seen, grouped=grouped)
     if obstacle is not None:
         return _coming_up(job, members, now, *obstacle, deletions=stale)
     if seen.refusal is not None and members.missing:
@@ -212,7 +229,7 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         # Half a gang only keeps resources from others: all or none, but for one that may go on smaller.
         half = _deletions(() if elastic.is_enough(job, members) else members.present.values(), RESTART_GRACE_SECONDS)
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
-    shared = _shared(job, seen, members)
+    shared = _shared(job, seen, members, site, grouped=grouped)
     if members.started:
         numbers = elastic.probes_to_make(job, members, now) if seen.refusal is None else ()
         probes = tuple(pods.probe(job, job.status.attempt, number) for number in numbers)
@@ -221,27 +238,28 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     if seen.asks and members.missing:
         # So that they avoid the node if it is in trouble; mostly its answer is there long before the old pods are gone.
         return Decision(deletions=stale, shared=shared, requeue_after_seconds=inquiry.HOLD_SECONDS)
-    new = tuple(pods.pod(job, job.status.attempt, worker, site) for worker in members.missing)
-    obstacle_of_pods = waiting(members)
+    new = tuple(pods.pod(job, job.status.attempt, worker, site, grouped=grouped) for worker in members.missing)
+    obstacle_of_pods = waiting(members, seen.group if grouped else None)
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)
     reason, text = obstacle_of_pods.reason, obstacle_of_pods.message
     return _coming_up(job, members, now, reason, text, deletions=stale, shared=shared, pods=new)
 
 
-def _shared(job: TrainingJob, seen: Seen, members: Gang) -> tuple[dict[str, object], ...]:
-    """Return the claim and the Service that are missing.
+def _shared(job: TrainingJob, seen: Seen, members: Gang, site: Site, *, grouped: bool) -> tuple[dict[str, object], ...]:
+    """Return the claim, the Service and the PodGroup that are missing.
 
     The Service waits for worker 0's address: without one to publish, the endpoint controllers write twice as often.
     """
     wanted = (
         (volumes.claim(job), seen.claim),
         (service.service(job) if members.has_meeting_point else None, seen.service),
+        (podgroup.pod_group(job, site) if grouped and site.pod_groups and not members.is_placed else None, seen.group),
     )
     return tuple(manifest for manifest, present in wanted if manifest is not None and present is None)
 
 
-def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
+def _obstacle(job: TrainingJob, seen: Seen, *, grouped: bool) -> tuple[str, str] | None:
     """Return reason and message of what must be out of the way before anything is created."""
     if seen.squatters:
         names = ", ".join(seen.squatters[:4])
@@ -249,6 +267,8 @@ def _obstacle(job: TrainingJob, seen: Seen) -> tuple[str, str] | None:
     found = seen.service
     if found is not None and service.service(job) is not None and found.metadata.controller_uid != job.metadata.uid:
         return "WaitingForPreviousService", f"service {found.metadata.name} belongs to another owner"
+    if grouped and seen.group is not None and seen.group.metadata.controller_uid != job.metadata.uid:
+        return "WaitingForPreviousGroup", f"PodGroup {seen.group.metadata.name} belongs to another owner"
     claim = seen.claim
     if claim is not None and volumes.claim(job) is not None:
         if claim.metadata.deletion_timestamp is not None:

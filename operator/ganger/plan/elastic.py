@@ -19,7 +19,7 @@ from msgspec import Struct
 from ganger.api.observed import Pod
 from ganger.api.status import Resize, Resizes, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan.gang import Gang, created, is_leaving
+from ganger.plan.gang import Gang, created, is_leaving, placed_at
 
 GROW_SECONDS_MAX = 3600  # the longest that shrinks after one another put the next growth off
 PODS_READY = "PodsReady"
@@ -137,7 +137,7 @@ def _left(job: TrainingJob, gang: Gang, now: datetime) -> float | None:
             return None
         if len(placed) == job.spec.workers - gang.num_workers:
             return 0.0
-        since = min((_placed_at(pod) or now for pod in placed), default=now)
+        since = min((placed_at(pod) or now for pod in placed), default=now)
     else:
         found = len(_placed(gang.present))
         born = created(tuple(gang.present.values()))
@@ -153,11 +153,6 @@ def _probes(job: TrainingJob, gang: Gang) -> dict[int, Pod]:
 
 def _placed(pods: dict[int, Pod]) -> tuple[Pod, ...]:
     return tuple(pod for pod in pods.values() if pod.spec.node_name and not is_leaving(pod))
-
-
-def _placed_at(pod: Pod) -> datetime | None:
-    times = (condition.last_transition_time for condition in pod.status.conditions if condition.type == "PodScheduled")
-    return next((time for time in times if time is not None), pod.metadata.creation_timestamp)
 
 
 def _until(time: datetime | None, now: datetime) -> float | None:

@@ -79,7 +79,7 @@ def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | Non
     if wanted == "FailJob":
         return Verdict(action="fail", cause=found, reason=found.reason)
     if wanted == "Ignore":
-        delay = _delay_seconds(policy, restarts, progressed)
+        delay = backoff_seconds(policy, restarts, progressed=progressed)
         return Verdict(action="restart", cause=found, reason=found.reason, ignored=True, delay_seconds=delay)
     exclude = wanted == "ExcludeNode"
     without_progress = 0 if progressed else restarts.without_progress
@@ -89,13 +89,13 @@ def weigh(job: TrainingJob, found: Failure, *, progressed: bool, step: int | Non
     if policy.no_progress_restarts is not None and without_progress >= policy.no_progress_restarts:
         note = _no_progress(without_progress, (*restarts.steps_without_progress, step))
         return Verdict(action="fail", cause=found, reason="NoProgress", note=note, counted=True)
-    delay = _delay_seconds(policy, restarts, progressed)
+    delay = backoff_seconds(policy, restarts, progressed=progressed)
     return Verdict(
         action="restart", cause=found, reason=found.reason, counted=True, exclude=exclude, delay_seconds=delay
     )
 
 
-def _delay_seconds(policy: FailurePolicy, restarts: Restarts, progressed: bool) -> float:
+def backoff_seconds(policy: FailurePolicy, restarts: Restarts, *, progressed: bool) -> float:
     """Return the backoff after one more failure. Ignored ones spend no restart, but spin as fast as counted ones."""
     in_a_row = 0 if progressed else restarts.without_progress + restarts.ignored_without_progress
     if in_a_row == 0:

@@ -39,6 +39,22 @@ def is_leaving(pod: Pod) -> bool:
     return pod.metadata.deletion_timestamp is not None and not is_over(pod)
 
 
+def placed_at(pod: Pod) -> datetime | None:
+    """Return when the pod got its node, None while it has none."""
+    if not pod.spec.node_name:
+        return None
+    times = (condition.last_transition_time for condition in pod.status.conditions if condition.type == "PodScheduled")
+    return next((time for time in times if time is not None), pod.metadata.creation_timestamp)
+
+
+def refused_at(pod: Pod) -> datetime | None:
+    """Return when the scheduler first found no node for the pod, None where it did not say so or found one since."""
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return condition.last_transition_time or pod.metadata.creation_timestamp
+    return None
+
+
 def created(pods: tuple[Pod, ...]) -> datetime | None:
     """Return when the first of the pods was created."""
     return min((pod.metadata.creation_timestamp for pod in pods if pod.metadata.creation_timestamp), default=None)
@@ -68,6 +84,11 @@ class Gang(Struct, frozen=True, kw_only=True):
     def missing(self) -> tuple[int, ...]:
         """Workers without a pod."""
         return tuple(worker for worker in range(self.num_workers) if worker not in self.present)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether every worker has a node."""
+        return not self.missing and all(pod.spec.node_name for pod in self.present.values())
 
     @property
     def failed(self) -> tuple[Pod, ...]:

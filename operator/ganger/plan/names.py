@@ -35,6 +35,11 @@ def service(job_name: str) -> str:
     return f"{job_name}-gang"
 
 
+def pod_group(job_name: str, attempt: int) -> str:
+    """Return the name of an attempt's PodGroup. A group is used once: its first scheduling is never taken back."""
+    return f"{job_name}-{attempt}"
+
+
 def claim(job_name: str) -> str:
     """Return the name of the claim that is made for the job's checkpoints."""
     return f"{job_name}-checkpoints"

@@ -109,8 +109,11 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
     return container
 
 
-def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> dict[str, Any]:
-    """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure."""
+def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, grouped: bool = False) -> dict[str, Any]:
+    """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure.
+
+    grouped: the scheduler places it together with the others of the attempt's PodGroup (plan/podgroup.py).
+    """
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
@@ -133,6 +136,8 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE) -> di
     }
     if job.spec.most_workers > 1:
         spec["subdomain"] = names.service(job.metadata.name)
+    if grouped:
+        spec["schedulingGroup"] = {"podGroupName": names.pod_group(job.metadata.name, attempt)}
     for field in _PLACEMENT:
         value = getattr(job.spec, field)
         if value is not None:

@@ -178,6 +178,12 @@ CLASSES: dict[str, FailureClass] = {
         remedy="nothing: the gang starts anew; 'ganger suspend' stops a job with a checkpoint",
         disruption=True,
     ),
+    "GaveWay": FailureClass(
+        cause="the gang held some places, another held others, and neither could start",
+        remedy="nothing: it starts when there is room for all of it; let the cluster serve PodGroups of "
+        "scheduling.k8s.io, so that no gang takes a place before it can have all",
+        disruption=True,
+    ),
     "NodeLost": FailureClass(
         cause="a worker's node does not answer any more or was taken away",
         remedy="nothing for the job, which goes on elsewhere; look after the node, and taint it "

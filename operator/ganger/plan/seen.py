@@ -1,14 +1,17 @@
 """What a pass sees and what it decides: the two values around `decide`."""
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
-from ganger.api.observed import Claim, Metadata, Pod, Service
+from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
 from ganger.plan.track import Track
+
+Rank = tuple[int, datetime, str]  # of a gang among others: the smallest goes first (plan/giveway.py)
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -26,17 +29,20 @@ class Seen(Struct, frozen=True, kw_only=True):
     """The children of one job as the caches hold them.
 
     pods: all pods whose controller is this very job (by UID), in any order.
-    service, claim: the objects of the names that the job would give them, whoever owns them.
+    service, claim, group: the objects of the names that the job would give them, whoever owns them. groups: the
+    PodGroups of this very job, of every attempt.
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
     live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker;
     track: how their ranks keep up with each other. answer: what was read of the node of a failure;
-    asks: it is being read, since less than inquiry.HOLD_SECONDS.
+    asks: it is being read, since less than inquiry.HOLD_SECONDS. rivals: if this gang is stuck, the others that are.
     """
 
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
     claim: Claim | None = None
+    group: PodGroup | None = None
+    groups: tuple[PodGroup, ...] = ()
     squatters: tuple[str, ...] = ()
     refusal: Refusal | None = None
     live: Live | None = None
@@ -44,13 +50,16 @@ class Seen(Struct, frozen=True, kw_only=True):
     track: Track = Track()
     answer: Answer | None = None
     asks: bool = False
+    rivals: tuple[Rank, ...] = ()
 
 
 class Deletion(Struct, frozen=True, kw_only=True):
-    """A pod to delete. `grace_seconds` None leaves the pod's own grace period."""
+    """A pod, or another object, to delete. `grace_seconds` None leaves the pod's own grace period."""
 
     metadata: Metadata
     grace_seconds: int | None = None
+    api_version: str = "v1"
+    kind: str = "Pod"
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -65,8 +74,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Everything one pass will do, as one value.
 
     status: the whole new status, or None when it stays. status_delay_seconds: how long the write may wait for company;
-    a later pass replaces it. shared: Service and claim to create before the pods. events: emitted after the status
-    write succeeded. delete_job: the time to live is over. requeue_after_seconds: look again then, whatever happens.
+    a later pass replaces it. shared: Service, claim and PodGroup to create before the pods. events: emitted after the
+    status write succeeded. delete_job: the time to live is over. requeue_after_seconds: look again then, whatever
+    happens.
     """
 
     status: TrainingJobStatus | None = None

@@ -1,4 +1,4 @@
-"""What every worker is told of the operator that made it."""
+"""What a decision needs to know of the cluster and of the operator itself."""
 
 from typing import Any
 
@@ -14,11 +14,13 @@ class Site(Struct, frozen=True, kw_only=True):
 
     control_url: https://host:port, without a path. authority: PEM of the authority that its certificate is of.
     restarts_containers: whether the cluster starts the containers of a pod anew by rule (Kubernetes 1.36).
+    pod_groups: version of scheduling.k8s.io that serves PodGroups, "" where none does.
     """
 
     control_url: str = ""
     authority: str = ""
     restarts_containers: bool = False
+    pod_groups: str = ""
 
     @property
     def listens(self) -> bool:

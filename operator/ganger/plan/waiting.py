@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from ganger.api.observed import Pod
+from ganger.api.observed import Pod, PodGroup
+from ganger.plan import podgroup
 from ganger.plan.gang import Gang
 
 # A container that waits for one of these waits for ever without help; ContainerCreating is normal.
@@ -53,11 +54,21 @@ def _unscheduled(pod: Pod) -> Waiting | None:
     return None
 
 
-def waiting(gang: Gang) -> Waiting:
-    """Return the first obstacle of the lowest worker; where there is none, how many workers run."""
-    for probe in (_trouble, _unscheduled):
-        for pod in gang.present.values():
-            found = probe(pod)
-            if found is not None:
-                return found
+def waiting(gang: Gang, group: PodGroup | None = None) -> Waiting:
+    """Return the first obstacle of the lowest worker; where there is none, how many workers run.
+
+    group: that of the attempt; the scheduler says of a pod where it does not fit, of its group why that stops all.
+    """
+    workers = gang.present.values()
+    found = next(filter(None, map(_trouble, workers)), None)
+    if found is not None:
+        return found
+    found = next(filter(None, map(_unscheduled, workers)), None)
+    words = podgroup.obstacle(group)
+    if words:
+        # Often the scheduler says the same of both.
+        of_pod = f"{found.message.rstrip('.')}; " if found is not None and found.message not in words else ""
+        return Waiting(reason="Unschedulable", message=f"{of_pod}the gang is placed whole or not at all: {words}")
+    if found is not None:
+        return found
     return Waiting(reason="Starting", message=f"{gang.num_running} of {gang.num_workers} workers run")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ganger.kube.cluster import Cluster
-from ganger.kube.errors import ApiError, Gone, Unreachable, from_status
+from ganger.kube.errors import ApiError, Gone, NotFound, Unreachable, from_status
 from ganger.kube.resources import Resource
 from ganger.runtime import wire
 from ganger.runtime.backoff import Backoff
@@ -50,6 +50,7 @@ class Reflector(Generic[T]):
     """Feeds one cache from one resource type, in one namespace or in all ("").
 
     returned: called when the server accepts a watch again after a connection to it was lost or refused.
+    unserved: called at each answer that there is no such resource.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Reflector(Generic[T]):
         metrics: Metrics = NO_METRICS,
         rng: random.Random | None = None,
         returned: Callable[[], None] = lambda: None,
+        unserved: Callable[[], None] = lambda: None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
@@ -78,6 +80,7 @@ class Reflector(Generic[T]):
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 - spreads time-outs, guards nothing
         self._returned = returned
+        self._unserved = unserved
         self._backoff = Backoff(base=self._timing.backoff_base, cap=self._timing.backoff_cap, rng=self._rng)
         self._synced = asyncio.Event()
         self._version = 0
@@ -176,6 +179,8 @@ class Reflector(Generic[T]):
             # An answer in words breaks the stream's promise; a lost connection does not, so that one resumes.
             # Also after a stream that broke: the next try may meet a server that was restored meanwhile.
             self._was_away = self._was_away or isinstance(error, Unreachable)
+            if isinstance(error, NotFound):
+                self._unserved()
             pause = min(error.retry_after_seconds, RETRY_AFTER_SECONDS_MAX) if error.retry_after_seconds else None
             return self._end(error.label, trouble=f"answered {error.status} {error.reason}", pause=pause)
         except Exception:

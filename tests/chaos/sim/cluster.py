@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
-from chaos.sim.server import ApiServer, Change, Refused, Target, selector
+from chaos.sim.server import KINDS, ApiServer, Change, Refused, Target, selector
 from ganger.kube.access import Access, NoToken
 from ganger.kube.errors import Unreachable, from_answer
 from ganger.kube.gate import WriteGate
@@ -65,6 +65,15 @@ class SimCluster(HttpCluster):
         if code >= 300:
             raise from_answer(code, answer)
         return answer
+
+    async def discover(self, group: str) -> dict[str, frozenset[str]]:
+        await self._way()
+        found: dict[str, frozenset[str]] = {}
+        for plural, (api_version, _) in KINDS.items():
+            served, _, version = api_version.rpartition("/")
+            if served == group:
+                found[version] = found.get(version, frozenset()) | {plural}
+        return found
 
     async def watch(
         self,

@@ -24,6 +24,7 @@ KINDS = {
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "trainingjobs": ("ganger.dev/v1alpha1", "TrainingJob"),
     "nodes": ("v1", "Node"),
+    "podgroups": ("scheduling.k8s.io/v1beta1", "PodGroup"),
 }
 HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs"})
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace")

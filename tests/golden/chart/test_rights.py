@@ -20,11 +20,14 @@ VERBS = {
 MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 # What a variable stands for, where a call names no constant. A new call of that kind fails below until it is told here.
 VARIABLES = {
-    ("runtime/reflector.py", "self.resource"): ("TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES"),
-    ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS"),
+    ("runtime/reflector.py", "self.resource"): ("TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS"),
+    ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "POD_GROUPS"),
 }
-# `get` of a pod, Service or claim is one method of execute.py, but only the last two are created by a variable there.
-ONLY = {("app/execute.py", "create"): ("SERVICES", "CLAIMS")}
+# `get` of all of them is one method of execute.py; others go through a variable there only for some.
+ONLY = {
+    ("app/execute.py", "create"): ("SERVICES", "CLAIMS", "POD_GROUPS"),
+    ("app/execute.py", "delete"): ("PODS", "POD_GROUPS"),
+}
 
 
 def asked():
@@ -42,6 +45,7 @@ def asked():
                     sub = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "subresource"), "")
                     for name in names:
                         resource = getattr(resources, name)
+                        resource = resource[0] if isinstance(resource, tuple) else resource  # versions of one
                         plural = f"{resource.plural}/{sub}" if sub else resource.plural
                         found.add((VERBS[verb], resource.group, plural))
                         if verb == "apply" and name in MADE_BY_APPLY:

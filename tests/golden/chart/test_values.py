@@ -26,6 +26,7 @@ OTHERS = {
     "operator.watchSilenceSeconds": 20,
     "operator.logLevel": "debug",
     "operator.readNodes": False,
+    "operator.podGroups": False,
     "operator.extraEnv": [{"name": "A", "value": "b"}],
     "crds.enabled": False,
     "crds.keep": False,

@@ -31,7 +31,7 @@ def control_plane(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planes, "apiserver_flags", strict)
-        plane = planes.start_control_plane(tmp_path_factory.mktemp("strict"), gang=False)
+        plane = planes.start_control_plane(tmp_path_factory.mktemp("strict"))
     yield plane
     plane.stop()
 

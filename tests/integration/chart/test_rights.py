@@ -151,7 +151,7 @@ def life_of_a_job(world):
 
 
 def strangers_in_the_way(world):
-    """A pod, a Service and a claim of somebody else under names that jobs need."""
+    """A pod, a Service, a claim and a PodGroup of somebody else under names that jobs need."""
     core = f"/api/v1/namespaces/{world.namespace}"
     spec = {"containers": [{"name": "c", "image": "x"}]}
     world.api.create(world.pods, {"kind": "Pod", "metadata": {"name": "first-0-0", "labels": {"a": "b"}}, "spec": spec})
@@ -162,7 +162,11 @@ def strangers_in_the_way(world):
         "kind": "PersistentVolumeClaim", "metadata": {"name": "third-checkpoints"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     })  # fmt: skip
-    for name in ("first", "second", "third"):
+    world.api.create(f"/apis/scheduling.k8s.io/v1beta1/namespaces/{world.namespace}/podgroups", {
+        "kind": "PodGroup", "metadata": {"name": "fourth-0"},
+        "spec": {"schedulingPolicy": {"gang": {"minCount": 2}}, "disruptionMode": {"all": {}}},
+    })  # fmt: skip
+    for name in ("first", "second", "third", "fourth"):
         world.submit(name, checkpoint={"volume": {"size": "1Gi"}, "everySteps": 10})
     # The Service is asked for once worker 0 has an address; that it is a stranger's is known then.
     wait_for(lambda: "second-0-0" in world.pod_names(), 20, "the pods of second")
@@ -171,6 +175,7 @@ def strangers_in_the_way(world):
         "first": "WaitingForPreviousPods",
         "second": "WaitingForPreviousService",
         "third": "VolumeConflict",
+        "fourth": "WaitingForPreviousGroup",
     }
     for name, reason in expected.items():
         wait_for(
@@ -178,7 +183,7 @@ def strangers_in_the_way(world):
             20,
             f"{name}: {reason}",
         )
-    assert ["first-0-0"] == [name for name in world.pod_names() if name.startswith(("third", "first-0-0"))]
+    assert ["first-0-0"] == [name for name in world.pod_names() if name.startswith(("third", "fourth", "first-0-0"))]
 
 
 def requests_of(control_plane, user):

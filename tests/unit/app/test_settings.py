@@ -23,6 +23,7 @@ def test_every_setting_is_read():
         "GANGER_WATCH_SILENCE_SECONDS": "20",
         "GANGER_LOG_LEVEL": "debug",
         "GANGER_READ_NODES": "False",
+        "GANGER_POD_GROUPS": "false",
     }
 
     expected = Settings(
@@ -35,6 +36,7 @@ def test_every_setting_is_read():
         watch_silence_seconds=20,
         log_level="DEBUG",
         read_nodes=False,
+        pod_groups=False,
     )
     assert expected == read(env)
 
@@ -48,6 +50,7 @@ MISTAKES = {
     "GANGER_WATCH_SILENCE_SECONDS": "4",
     "GANGER_LOG_LEVEL": "LOUD",
     "GANGER_READ_NODES": "maybe",
+    "GANGER_POD_GROUPS": "",
 }
 
 

@@ -69,4 +69,4 @@ def test_event_of_what_nobody_knows_is_left_as_it_is():
 
 
 def test_disruptions_are_those_that_are_never_counted():
-    assert {"Preempted", "Evicted", "PodDeleted", "NodeLost", "NodeShutdown", "Disrupted"} == DISRUPTIONS
+    assert {"Preempted", "Evicted", "PodDeleted", "GaveWay", "NodeLost", "NodeShutdown", "Disrupted"} == DISRUPTIONS
