@@ -72,11 +72,8 @@ class Executor:
         if decision.status is not None and urgent:
             await self._write_status(job, decision, memory)
         await _all(self._delete(job, deletion) for deletion in decision.deletions)
-        await _all(self._create(job, manifest, memory) for manifest in decision.shared)
-        now = self._monotonic()
-        # A worker without the gang's own Service and volume is none: the next pass says what is in the way.
-        blocked = any(memory.stranger(manifest["kind"], now) for manifest in decision.shared)
-        if decision.pods and not blocked:
+        # A worker without the gang's own Service and volume is none: a later pass says what is in the way.
+        if await self._create_shared(job, decision.shared, memory) and decision.pods:
             await self._create_pods(job, decision.pods, memory)
         if decision.delete_job:
             await self._delete_job(job)
@@ -166,8 +163,19 @@ class Executor:
             return
         self._consistency.deleted(job.key, TRAINING_JOBS, job.metadata)
 
-    async def _create(self, job: TrainingJob, manifest: dict[str, Any], memory: JobMemory) -> None:
-        """Create what the workers share. An object that is there already is judged by the next pass."""
+    async def _create_shared(self, job: TrainingJob, shared: tuple[dict[str, Any], ...], memory: JobMemory) -> bool:
+        """Create what the workers share, and return whether all of it is there and the job's own."""
+        refusals: list[Refusal] = []
+        await _all(self._create(job, manifest, memory, refusals) for manifest in shared)
+        now = self._monotonic()
+        if refusals:
+            memory.refused(refusals[0], now)
+        return not refusals and not any(memory.stranger(manifest["kind"], now) for manifest in shared)
+
+    async def _create(
+        self, job: TrainingJob, manifest: dict[str, Any], memory: JobMemory, refusals: list[Refusal]
+    ) -> None:
+        """Create one of them. An object that is there already is judged by the next pass."""
         resource = _RESOURCES[manifest["apiVersion"], manifest["kind"]]
         try:
             async with self._limiter.slot(job.key):
@@ -177,6 +185,9 @@ class Executor:
             written = await self._read(resource, job.metadata.namespace, manifest["metadata"]["name"])
             if written.labels.get(LABEL_JOB) != job.metadata.name:
                 memory.met_stranger(resource.kind, written, self._monotonic())
+            return
+        except (Forbidden, Invalid) as error:
+            refusals.append(_refusal(error, resource.kind))
             return
         self._consistency.wrote(job.key, resource, written)
 
@@ -197,7 +208,7 @@ class Executor:
                     return
                 written = found
             except (Forbidden, Invalid) as error:
-                refusals.append(_refusal(error))
+                refusals.append(_refusal(error, PODS.kind))
                 return
             self._consistency.wrote(job.key, PODS, written)
 
@@ -221,13 +232,13 @@ def _new_failure(job: TrainingJob, decision: Decision) -> Failure | None:
     return new.last if new is not None and new.last != (old.last if old is not None else None) else None
 
 
-def _refusal(error: ApiError) -> Refusal:
+def _refusal(error: ApiError, kind: str) -> Refusal:
     if isinstance(error, Forbidden) and error.is_quota:
         return Refusal(reason="QuotaExceeded", message=error.message)
     if isinstance(error, Forbidden) and error.is_namespace_terminating:
         return Refusal(reason="NamespaceTerminating", message=error.message)
     return Refusal(
-        reason="PodInvalid" if isinstance(error, Invalid) else "PodForbidden",
+        reason=f"{kind}Invalid" if isinstance(error, Invalid) else f"{kind}Forbidden",
         message=error.message,
         permanent=isinstance(error, Invalid),
     )

@@ -223,11 +223,12 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     obstacle = _obstacle(job, seen, grouped=grouped)
     if obstacle is not None:
         return _coming_up(job, members, now, *obstacle, deletions=stale)
-    if seen.refusal is not None and members.missing:
+    if seen.refusal is not None and not members.started:
         if seen.refusal.permanent:
             return ending.fail(job, members, now, seen.refusal.reason, seen.refusal.message)
         # Half a gang only keeps resources from others: all or none, but for one that may go on smaller.
-        half = _deletions(() if elastic.is_enough(job, members) else members.present.values(), RESTART_GRACE_SECONDS)
+        is_well = not members.missing or elastic.is_enough(job, members)
+        half = _deletions(() if is_well else members.present.values(), RESTART_GRACE_SECONDS)
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
     shared = _shared(job, seen, members, site, grouped=grouped)
     if members.started:

@@ -93,6 +93,13 @@ def test_an_elastic_gang_is_placed_from_its_least_size_on(world):
     assert "alone-0" not in groups(world)
 
 
+def test_a_priority_class_that_does_not_exist_is_told(world):
+    world.submit("digits", priorityClassName="nobody")
+    wait_for(lambda: world.condition("PodsReady").get("reason") == "PodGroupForbidden", 20, "a refusal")
+    assert "nobody" in world.condition("PodsReady")["message"]
+    assert [] == world.pods_of("digits")
+
+
 def test_an_operator_that_is_told_so_leaves_groups_alone(knowing):
     knowing.start_operator(GANGER_POD_GROUPS="false")
     knowing.add_nodes(4)

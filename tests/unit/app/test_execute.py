@@ -265,6 +265,19 @@ async def test_a_refused_pod_is_remembered_by_its_cause(server, harness, expecte
     assert (expected, message, permanent) == (refusal.reason, refusal.message, refusal.permanent)
 
 
+@pytest.mark.parametrize(
+    ("plural", "expected"),
+    [("services", "ServiceForbidden"), ("persistentvolumeclaims", "PersistentVolumeClaimForbidden")],
+)
+async def test_what_the_workers_share_is_refused_for_all_of_them(server, harness, plural, expected):
+    server.on(f"POST /api/v1/namespaces/team/{plural}", answering(403, status(403, "Forbidden", "not here")))
+    await harness.execute(shared=SHARED, pods=MANIFESTS)
+    refusal = harness.memory.refusal(harness.now)
+
+    assert (expected, "not here", False) == (refusal.reason, refusal.message, refusal.permanent)
+    assert "create pods" not in harness.writes
+
+
 async def test_refusals_in_a_row_are_remembered_longer_and_longer_until_a_gang_gets_in(server, harness):
     refusal = answering(403, status(403, "Forbidden", "exceeded quota: q"))
     server.on(f"POST {PODS}", refusal, refusal, answering(201, reply("x", 9)), refusal)

@@ -356,6 +356,14 @@ def test_refused_half_of_a_gang_gives_its_resources_back():
     assert "exceeded quota: team" == decision.status.condition("PodsReady").message
 
 
+def test_a_whole_gang_whose_service_is_refused_says_so_and_keeps_its_pods():
+    waiting = tuple(pod(job(), worker, phase="Pending") for worker in range(2))
+    refusal = Refusal(reason="ServiceForbidden", message="exceeded quota: services")
+    decision = decide(job(), Seen(pods=waiting, refusal=refusal), at(3))
+
+    assert ("exceeded quota: services", (), ()) == (decision.status.message, decision.deletions, decision.shared)
+
+
 def test_pod_that_can_never_be_created_fails_the_job_with_the_servers_sentence():
     refusal = Refusal(reason="Invalid", message="spec.x: bad", permanent=True)
 
