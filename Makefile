@@ -96,6 +96,10 @@ dashboards: setup ## lint the boards, run a fleet, ask a real Prometheus every q
 	@$(PYTEST) tests/unit/dashboards tests/unit/alerts -q
 	@$(PY) -m ganger_dev dashboards $(if $(PROMETHEUS),--prometheus $(PROMETHEUS)) $(ARGS)
 
+.PHONY: chart
+chart: setup ## test the Helm chart: schema, all pairs of values on a real API server, a release's whole life, helm test
+	@$(PY) -m ganger_dev chart $(ARGS)
+
 .PHONY: record
 record: setup ## record `kubectl get tj -w` over a whole job, into docs/sessions
 	@$(PY) -m ganger_dev record

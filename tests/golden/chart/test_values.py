@@ -1,12 +1,13 @@
 """Each value of the chart: checked by the schema, used by a template, told in the README."""
 
-import itertools
 import json
 import os
 import re
 
 import pytest
 
+from ganger_dev.chart import space
+from ganger_dev.pairwise import covering
 from golden.chart.rendered import CHART, Refused
 
 README = CHART / "README.md"
@@ -117,12 +118,6 @@ def at(values, path):
     return values
 
 
-def nested(path, value):
-    for part in reversed(path.split(".")):
-        value = {part: value}
-    return value
-
-
 def merged(*many):
     """One nested value of several; a later one wins."""
     values: dict = {}
@@ -171,9 +166,9 @@ def test_every_value_has_another_one_to_try(chart):
 @pytest.mark.parametrize("path", OTHERS)
 def test_every_value_changes_what_is_installed(chart, path):
     switches = [on for start, on in NEEDED.items() if path.startswith(start) and path != on]
-    base = merged(*(nested(on, True) for on in switches))
+    base = merged(*(space.nested({on: True}) for on in switches))
 
-    assert chart.text(base) != chart.text(merged(base, nested(path, OTHERS[path])))
+    assert chart.text(base) != chart.text(merged(base, space.nested({path: OTHERS[path]})))
 
 
 def schema_paths(schema, prefix=""):
@@ -249,34 +244,6 @@ def test_a_mistake_is_refused_by_its_name(chart, values, named):
     assert named in str(caught.value)
 
 
-def test_every_pair_of_switches_renders(chart):
-    switches = [path for path, value in OTHERS.items() if isinstance(value, bool)]
-    combinations = pairwise(len(switches))
-    assert len(combinations) < 12
-    for combination in combinations:
-        values: dict = {}
-        for path, on in zip(switches, combination, strict=True):
-            *parents, last = path.split(".")
-            inner = values
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[last] = on
-        assert [found for found in chart.objects(values) if found["kind"] == "Deployment"]
-
-
-def pairwise(number):
-    """Few combinations of switches in which any two of them take all four pairs of positions."""
-    wanted = {
-        (one, other, a, b)
-        for one, other in itertools.combinations(range(number), 2)
-        for a, b in itertools.product((False, True), repeat=2)
-    }
-    found = []
-    while wanted:
-        best = max(
-            itertools.product((False, True), repeat=number),
-            key=lambda row: sum((one, other, row[one], row[other]) in wanted for one, other, *_ in wanted),
-        )
-        wanted -= {(one, other, best[one], best[other]) for one, other in itertools.combinations(range(number), 2)}
-        found.append(best)
-    return found
+def test_every_pair_of_values_renders(chart):
+    for row in covering(space.factors(space.schema(), definitions=True)):
+        assert [found for found in chart.objects(space.nested(row)) if found["kind"] == "Deployment"]

@@ -2,16 +2,17 @@
 
 import json
 import os
-import shutil
 import subprocess
 import urllib.error
 from pathlib import Path
 
 import pytest
+import yaml
 
 from apiclient import ApiClient, wait_for
-from ganger_dev import binaries
+from ganger_dev import binaries, definitions
 from ganger_dev import control_plane as planes
+from ganger_dev.errors import DevError
 
 CHART = Path(__file__).parents[3] / "charts" / "ganger"
 NAMESPACE = "ganger-system"
@@ -91,7 +92,22 @@ def namespaces(api):
         make_namespace(api, name)
 
 
-@pytest.fixture
-def chart_copy(tmp_path):
-    """A chart to change."""
-    return Path(shutil.copytree(CHART, tmp_path / "ganger"))
+@pytest.fixture(scope="session")
+def others(api):
+    """The definitions of the objects that are made for the operators of Prometheus and Grafana, served."""
+    try:
+        files = definitions.ensure()
+    except DevError as error:
+        pytest.skip(f"the definitions of other operators cannot be had here: {error}")
+    root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    names = []
+    for file in files:
+        body = yaml.safe_load(file.read_text())
+        names.append(body["metadata"]["name"])
+        api.call("POST", root, body)
+
+    def served():
+        found = [api.get(f"{root}/{name}").get("status", {}).get("conditions", []) for name in names]
+        return all(any((c["type"], c["status"]) == ("Established", "True") for c in one) for one in found)
+
+    wait_for(served, 30, "the definitions are established")

@@ -1,32 +1,22 @@
 """The chart as a cluster takes it: dry runs, install, upgrade, uninstall."""
 
-import re
 import urllib.error
 
 import pytest
 import yaml
 
 from apiclient import wait_for
-from ganger_dev import definitions
-from ganger_dev.errors import DevError
 from golden.chart.test_render import VALUES
 from integration.chart.conftest import CHART, NAMESPACE, make_namespace
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.ganger.dev"
-JOBS = "/apis/ganger.dev/v1alpha1/namespaces/team-a/trainingjobs"
 OTHERS = (
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("grafana.integreatly.org/v1beta1", "GrafanaDashboard"),
 )
-JOB = {
-    "apiVersion": "ganger.dev/v1alpha1",
-    "kind": "TrainingJob",
-    "metadata": {"name": "survivor"},
-    "spec": {"task": "m:t", "suspend": True},
-}
 
 
 def path_of(found):
@@ -41,27 +31,6 @@ def rendered(helm, values):
     served = [f"--api-versions={version}/{kind}" for version, kind in OTHERS]
     text = helm("template", "ganger", *served, chart=CHART, values=values)
     return [found for found in yaml.safe_load_all(text) if found]
-
-
-@pytest.fixture(scope="session")
-def others(api):
-    """The definitions of the objects that are made for the operators of Prometheus and Grafana, served."""
-    try:
-        files = definitions.ensure()
-    except DevError as error:
-        pytest.skip(f"the definitions of other operators cannot be had here: {error}")
-    root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    names = []
-    for file in files:
-        body = yaml.safe_load(file.read_text())
-        names.append(body["metadata"]["name"])
-        api.call("POST", root, body)
-
-    def served():
-        found = [api.get(f"{root}/{name}").get("status", {}).get("conditions", []) for name in names]
-        return all(any((c["type"], c["status"]) == ("Established", "True") for c in one) for one in found)
-
-    wait_for(served, 30, "the definitions are established")
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -114,54 +83,13 @@ def test_an_upgrade_keeps_the_certificate_that_the_operator_made(api, helm, clea
 
 
 def established(api):
-    conditions = (api.get(DEFINITION) or {}).get("status", {}).get("conditions", [])
+    conditions = (api.get(DEFINITION) or {}).get("status", {}).get("conditions") or []
     return any((one["type"], one["status"]) == ("Established", "True") for one in conditions)
 
 
 def install(helm, api, *options, chart=CHART, values=None):
     helm("upgrade", "--install", "ganger", *options, chart=chart, values=values)
     wait_for(lambda: established(api), 30, "the definition is established")
-
-
-def submit(api):
-    def submitted():
-        try:
-            return api.create(JOBS, JOB)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:  # established, and not served by every worker of the server yet
-                return None
-            raise
-
-    return wait_for(submitted, 10, "the job is taken")
-
-
-def test_an_upgrade_changes_the_definition_and_keeps_the_jobs(helm, api, clean, chart_copy):
-    install(helm, api)
-    uid = submit(api)["metadata"]["uid"]
-    definition = chart_copy / "files" / "trainingjobs.yaml"
-    definition.write_text(re.sub(r"(?m)^(\s+)shortNames:$", r"\1shortNames:\n\1- newname", definition.read_text()))
-    (chart_copy / "Chart.yaml").write_text(
-        (chart_copy / "Chart.yaml").read_text().replace("\nversion: 0.1.0", "\nversion: 0.1.1")
-    )
-    install(helm, api, chart=chart_copy)
-
-    assert "newname" in api.get(DEFINITION)["spec"]["names"]["shortNames"]
-    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
-    assert '"revision":"2"' in helm("list", "--output", "json").replace(" ", "")
-
-
-def test_an_uninstall_keeps_definition_and_jobs_and_a_new_install_takes_them_over(helm, api, clean):
-    install(helm, api)
-    uid = submit(api)["metadata"]["uid"]
-    said = helm("uninstall", "ganger", "--wait")
-    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/ganger"
-
-    assert "trainingjobs.ganger.dev" in said
-    assert api.get(deployment) is None
-    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
-    install(helm, api)
-    assert api.get(deployment)
-    assert uid == api.get(f"{JOBS}/survivor")["metadata"]["uid"]
 
 
 def test_an_uninstall_takes_the_definition_along_where_it_is_not_kept(helm, api, clean):
