@@ -90,3 +90,28 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
 {{- define "ganger.tlsSecret" -}}
 {{- .Values.control.tlsSecret | default (printf "%s-control-tls" (include "ganger.fullname" .)) -}}
 {{- end -}}
+
+{{/* Namespace in which `helm test` trains: one that the operator watches. */}}
+{{- define "ganger.testNamespace" -}}
+{{- if or (empty .Values.watchNamespaces) (has .Release.Namespace .Values.watchNamespaces) -}}
+{{- .Release.Namespace -}}
+{{- else -}}
+{{- first .Values.watchNamespaces -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+What `helm test` trains: thirty steps of the smallest task there is, in the image that jobs get, with what test.spec
+adds or says otherwise.
+*/}}
+{{- define "ganger.testSpec" -}}
+{{- $spec := dict
+  "task" "ganger_trainer.examples.quadratic:task"
+  "config" (dict "steps" 30 "batchSize" 4 "lr" 0.02 "threads" 1)
+  "workers" 1
+  "resources" (dict "requests" (dict "cpu" "250m" "memory" "512Mi") "limits" (dict "memory" "1Gi"))
+  "failurePolicy" (dict "maxRestarts" 0)
+  "ttlSecondsAfterFinished" 3600
+-}}
+{{- toYaml (mergeOverwrite $spec (deepCopy .Values.test.spec)) -}}
+{{- end -}}

@@ -56,6 +56,8 @@ class Life:
         self._helm("install", CHART)
         self._expect("the definition is established", self._until(self._established))
         before = self._submit()
+        if self.kubelet:
+            self._test()
         self._helm("upgrade", newer)
         names = (self.programs.get("crd", DEFINITION) or {})["spec"]["names"]["shortNames"]
         self._expect("an upgrade brings the definition up to date", "newname" in names, names)
@@ -78,6 +80,14 @@ class Life:
 
     def _waiting(self) -> list[str]:
         return ["--wait", "--timeout=3m"] if self.kubelet else []
+
+    def _test(self) -> None:
+        """Run `helm test`, which trains a job, and expect that it leaves nothing behind."""
+        said = self.programs.helm("test", "ganger", "--timeout=5m")
+        self._ok("helm test passes: a job trains to its end", said)
+        self._expect("helm test says that the job is complete", "Complete" in said.out + said.error, said)
+        hooks = self.programs.kubectl("get", "jobs,configmaps,serviceaccounts,tj", "-n", NAMESPACE, "--output=name").out
+        self._expect("helm test leaves nothing behind", "helm-test-" not in hooks, hooks)
 
     def _submit(self) -> dict[str, str]:
         """Make the jobs and return who they and their pods are, once the running one runs."""

@@ -76,6 +76,9 @@ OTHERS = {
     "dashboards.namespace": "monitoring",
     "dashboards.grafanaOperator.enabled": True,
     "dashboards.grafanaOperator.instanceSelector": {"dashboards": "grafana"},
+    "test.enabled": False,
+    "test.timeoutSeconds": 60,
+    "test.spec": {"workers": 2},
     "priorityClassName": "high",
     "nodeSelector": {"a": "b"},
     "tolerations": [{"operator": "Exists"}],
@@ -235,6 +238,8 @@ def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
         ({"dashboards": {"labelValue": 1}}, "dashboards/labelValue"),
         ({"dashboards": {"namespace": "Team"}}, "dashboards/namespace"),
         ({"dashboards": {"grafanaOperator": {"selector": {}}}}, "selector"),
+        ({"test": {"timeout": 60}}, "timeout"),
+        ({"test": {"timeoutSeconds": 5}}, "test/timeoutSeconds"),
     ],
 )
 def test_a_mistake_is_refused_by_its_name(chart, values, named):
