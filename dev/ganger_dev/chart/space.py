@@ -18,6 +18,8 @@ _MORE: Final[dict[str, list[Any]]] = {
     "watchNamespaces": [[], ["team-a", "team-b"]],
     "image.digest": ["", "sha256:" + "0" * 64],
     "imagePullSecrets": [[], [{"name": "pull"}]],
+    "networkPolicy.metricsFrom": [[], [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]],
+    "networkPolicy.apiServerCIDRs": [[], ["10.96.0.1/32"]],
     "serviceAccount.name": ["", "given"],
     "control.tlsSecret": ["", "own"],
     "dashboards.namespace": ["", "monitoring"],

@@ -62,6 +62,11 @@ VALUES = {
         ],
         "commonLabels": {"team": "platform"},
         "podAnnotations": {"a": "b"},
+        "networkPolicy": {
+            "enabled": True,
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "apiServerCIDRs": ["10.96.0.1/32", "192.0.2.10/32"],
+        },
         "dashboards": {
             "label": "team/dashboard",
             "folder": "",
