@@ -34,13 +34,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "ganger.image" -}}
 {{- with .Values.image -}}
-{{- $repository := ternary (printf "%s/%s" .registry .repository) .repository (ne .registry "") -}}
+{{- $registry := .registry | default $.Values.global.imageRegistry -}}
+{{- $repository := ternary (printf "%s/%s" $registry .repository) .repository (ne $registry "") -}}
 {{- if .digest -}}
 {{- printf "%s@%s" $repository .digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (.tag | default $.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Image of jobs that set none; as with docker, a first part with a dot or a port, or localhost, is a registry. */}}
+{{- define "ganger.trainerImage" -}}
+{{- $image := .Values.trainer.image -}}
+{{- with .Values.global.imageRegistry -}}
+{{- if regexMatch "^(localhost|[^/]*[.:][^/]*)/" $image -}}{{ $image }}{{- else -}}{{ printf "%s/%s" . $image }}{{- end -}}
+{{- else -}}{{ $image }}{{- end -}}
 {{- end -}}
 
 {{/*

@@ -14,6 +14,7 @@ README = CHART / "README.md"
 TABLE = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
 # For each value another one than the chart's own that must change what is installed.
 OTHERS = {
+    "global.imageRegistry": "registry.example",
     "image.registry": "registry.example",
     "image.repository": "other",
     "image.tag": "v9",
@@ -190,7 +191,7 @@ def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
     known = set(documented()) | {"resources.requests", "resources.limits"}
     wanted = set(leaves(chart.values, known - {"resources"}))
 
-    assert wanted | {"global"} == set(schema_paths(chart.schema))
+    assert wanted == set(schema_paths(chart.schema))
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,7 @@ def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
         ({"dashboards": {"labelValue": 1}}, "dashboards/labelValue"),
         ({"dashboards": {"namespace": "Team"}}, "dashboards/namespace"),
         ({"dashboards": {"grafanaOperator": {"selector": {}}}}, "selector"),
+        ({"global": {"imageRegistry": "https://r.example"}}, "global/imageRegistry"),
         ({"networkPolicy": {"metricsFrom": [{}]}}, "networkPolicy/metricsFrom/0"),
         ({"networkPolicy": {"metricsFrom": [{"namespace": "a"}]}}, "namespace"),
         ({"networkPolicy": {"apiServerPorts": []}}, "networkPolicy/apiServerPorts"),
