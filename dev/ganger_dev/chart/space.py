@@ -20,6 +20,7 @@ _MORE: Final[dict[str, list[Any]]] = {
     "imagePullSecrets": [[], [{"name": "pull"}]],
     "networkPolicy.metricsFrom": [[], [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]],
     "networkPolicy.apiServerCIDRs": [[], ["10.96.0.1/32"]],
+    "extraObjects": [[], [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}}]],
     "serviceAccount.name": ["", "given"],
     "control.tlsSecret": ["", "own"],
     "dashboards.namespace": ["", "monitoring"],

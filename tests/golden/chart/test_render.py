@@ -215,6 +215,24 @@ def test_what_the_chart_sets_is_what_the_operator_reads(chart):
     )
 
 
+def test_every_setting_of_the_operator_makes_its_pods_new(chart):
+    """There is nothing mounted whose change could pass unseen, so no checksum has to tell of it."""
+
+    def pod(values):
+        return chart.one("Deployment", values)["spec"]["template"]
+
+    for values in (
+        {"operator": {"logLevel": "debug"}},
+        {"watchNamespaces": ["a"]},
+        {"trainer": {"image": "other:v1"}},
+        {"control": {"tlsSecret": "own"}},
+        {"metrics": {"authentication": {"enabled": True}}},
+    ):
+        assert pod({}) != pod(values)
+    assert not {"volumes", "envFrom"} & set(pod({})["spec"])
+    assert "envFrom" not in pod({})["spec"]["containers"][0]
+
+
 def test_the_control_service_has_no_selector_since_the_leader_says_where_it_is(chart):
     service = next(
         found

@@ -91,6 +91,7 @@ OTHERS = {
     "topologySpreadConstraints": [{"maxSkew": 2}],
     "commonLabels": {"a": "b"},
     "podAnnotations": {"a": "b"},
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
 }
 
 # What must be on for a value to matter, by the beginning of its path.
@@ -249,6 +250,7 @@ def test_the_schema_names_what_the_values_have_and_nothing_else(chart):
         ({"networkPolicy": {"metricsFrom": [{"namespace": "a"}]}}, "namespace"),
         ({"networkPolicy": {"apiServerPorts": []}}, "networkPolicy/apiServerPorts"),
         ({"networkPolicy": {"apiServerCIDRs": ["10.96.0.1"]}}, "networkPolicy/apiServerCIDRs/0"),
+        ({"extraObjects": [{"kind": "ConfigMap"}]}, "extraObjects/0"),
         ({"test": {"timeout": 60}}, "timeout"),
         ({"test": {"timeoutSeconds": 5}}, "test/timeoutSeconds"),
     ],
