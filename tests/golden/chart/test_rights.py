@@ -4,13 +4,17 @@ What the code asks for is read from its calls here, without a cluster; the integ
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ganger.app.process import LEASE_NAME
 from ganger.kube import resources
+from golden.chart.rendered import CHART
 
+README = CHART / "README.md"
 ROOT = Path(__file__).parents[3] / "operator" / "ganger"
 VERBS = {
     "list": "list", "watch": "watch", "get": "get", "create": "create", "update": "update", "delete": "delete",
@@ -89,6 +93,8 @@ def roles_of(objects, account="ganger"):
 
 
 GUARDED = {"metrics": {"authentication": {"enabled": True}}}
+# What the README says of an installation without any right in the whole cluster; the namespaces are the test's.
+NAMESPACED = yaml.safe_load(re.search(r"```yaml\n(watchNamespaces.*?)```", README.read_text(), re.DOTALL)[1])
 
 
 NODE = {("get", "", "nodes")}
@@ -165,6 +171,21 @@ def test_rights_of_a_namespace_are_given_in_that_namespace_alone(chart):
     assert {("create", "authentication.k8s.io", "tokenreviews")} == granted([everywhere])
     without = chart.objects({"watchNamespaces": ["team-a", "team-b"], "control": {"enabled": False}})
     assert not [found for found in without if found["kind"] == "ClusterRoleBinding"]
+
+
+def test_the_values_that_the_readme_names_leave_nothing_outside_of_namespaces(chart):
+    kinds = {found["kind"] for found in chart.objects(NAMESPACED)}
+
+    assert {"Deployment", "Role", "RoleBinding"} <= kinds
+    assert not {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} & kinds
+
+
+@pytest.mark.parametrize("path", ["watchNamespaces", "control", "rbac", "crds"])
+def test_each_of_these_values_is_needed(chart, path):
+    others = {key: value for key, value in NAMESPACED.items() if key != path}
+    kinds = {found["kind"] for found in chart.objects(others)}
+
+    assert {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} & kinds
 
 
 def test_elections_touch_one_lease_alone(chart):
