@@ -7,7 +7,6 @@ expiry of its lease, lets them end unseen: then the end state does not depend on
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from chaos.invariants import is_over
 from chaos.kubelet import Fate, Script
 from chaos.world import World
 
@@ -184,7 +183,7 @@ async def refilled(world: World) -> None:
     await world.submit(workers=3)
     await world.until(lambda: world.is_running(1))
     await world.edit(suspend=True)
-    await world.until(lambda: world.has("Suspended") and not [pod for pod in world.pods() if not is_over(pod)])
+    await world.until(lambda: world.has("Suspended") and not world.pods())
     await world.edit(suspend=False)
     await world.until(lambda: world.has("Complete"))
 

@@ -23,7 +23,8 @@ def path_of(found):
     group = found["apiVersion"]
     root = f"/apis/{group}" if "/" in group else f"/api/{group}"
     namespace = found["metadata"].get("namespace")
-    plural = f"{found['kind'].lower()}s"
+    kind = found["kind"].lower()
+    plural = f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
     return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
 
 

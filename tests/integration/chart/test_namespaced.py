@@ -9,7 +9,7 @@ from golden.chart.rendered import CHART
 from golden.chart.test_rights import NAMESPACED
 from integration.chart.conftest import NAMESPACE, Helm
 from integration.chart.test_install import DEFINITION, established
-from integration.chart.test_rights import ACCOUNT, Restricted, follows, requests_of
+from integration.chart.test_rights import Restricted, follows
 
 pytestmark = pytest.mark.integration
 
@@ -58,8 +58,7 @@ def installer(helm, tenant):
     api.delete(f"{accounts}/{name}")
 
 
-def test_rights_in_two_namespaces_suffice_to_install_and_to_train(installer, tenant, control_plane):
-    before = len(list(requests_of(control_plane, ACCOUNT)))
+def test_rights_in_two_namespaces_suffice_to_install_and_to_train(installer, tenant):
     refused = installer.run("install", "ganger", chart=CHART)
     assert refused.returncode != 0
     assert "cannot" in refused.stderr
@@ -72,6 +71,6 @@ def test_rights_in_two_namespaces_suffice_to_install_and_to_train(installer, ten
         tenant.end(worker, 0)
     tenant.wait_phase("Complete")
 
-    found = list(requests_of(control_plane, ACCOUNT))[before:]
+    found = tenant.requests()
     assert {NAMESPACE, tenant.namespace} == {request.namespace for request in found}
     assert not {401, 403} & {request.code for request in found}
