@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import yaml
 from msgspec import Struct
 
@@ -33,6 +34,10 @@ _NUMBER_TO_SOME = re.compile(
     r"[-+]?(0[0-9_]+(\.[0-9_]*)?|0o[0-7_]+|0b[01_]+|0x[0-9a-fA-F]*_[0-9a-fA-F_]*|[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?"
     r"|[0-9]*\.[0-9]*_[0-9_]*)([eE][-+]?[0-9]+)?"
 )
+# JSON writes a character beyond U+FFFF as two escapes, `json.dumps` does so by itself; YAML knows no such pairs, and \/
+# only since 1.2: kubectl's reader refuses it.
+_SLASH = re.compile(r"(?<!\\)(\\\\)*\\/")
+_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
 class ManifestError(ValueError):
@@ -76,7 +81,23 @@ def _decoded(text: str | bytes) -> str:
             raise ManifestError("the manifest is not text in UTF-8") from None
     if "\0" in text:
         raise ManifestError("the manifest is binary, not text in UTF-8")
-    return text
+    text = text.removeprefix("\ufeff")
+    return _ESCAPE.sub(_as_yaml, text) if text.lstrip().startswith("{") and _is_json(text) else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _as_yaml(escape: re.Match[str]) -> str:
+    high, low = escape.groups()
+    if high is None:
+        return "/" if escape[0] == r"\/" else escape[0]
+    return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
 
 
 class _Reader:
@@ -85,6 +106,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         # libyaml's parser where PyYAML has it: a manifest of 1 MiB takes tenths of a second instead of many.
         self._loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        self._text = text
         self._lines: dict[str, int] = {}
 
     def documents(self) -> Iterator[Located]:
@@ -125,10 +147,15 @@ class _Reader:
         if depth > DEPTH_MAX:
             raise ManifestError(f"the manifest is nested deeper than {DEPTH_MAX} levels", line)
         if isinstance(event, yaml.ScalarEvent):
+            if event.style == '"' and _SLASH.search(self._raw(event)):
+                raise ManifestError(r"\/ is an escape to some readers of YAML and a mistake to others: write /", line)
             return _scalar(event.value, line) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             return self._list(path, depth)
         return self._object(path, depth)
+
+    def _raw(self, event: Any) -> str:
+        return self._text[event.start_mark.index : event.end_mark.index]
 
     def _list(self, path: str, depth: int) -> list[Any]:
         values: list[Any] = []

@@ -148,6 +148,31 @@ def test_a_byte_order_mark_and_carriage_returns_change_nothing():
     assert plain == load(("\ufeff" + HEAD + "  task: m:t\n").replace("\n", "\r\n").encode())[0].manifest
 
 
+@pytest.mark.parametrize(
+    "text, meaning",
+    [
+        (r'{"a": "\ud83d\ude00"}', "\U0001f600"),
+        (r'{"a": "\\ud83d\\ude00"}', r"\ud83d\ude00"),
+        (r"{'a': '\ud83d\ude00'}", r"\ud83d\ude00"),
+        (r'{"a": "\/tmp"}', "/tmp"),
+        (r"a: '\/tmp'", r"\/tmp"),
+        (r'a: "\\/tmp"', r"\/tmp"),
+    ],
+)
+def test_escapes_of_json_are_read_in_json_alone(text, meaning):
+    assert meaning == load(text)[0].manifest["a"]
+
+
+def test_half_a_pair_and_endless_depth_in_json_are_refused_in_one_sentence():
+    assert "line 1: not YAML: found invalid Unicode character escape code" == refusal(r'{"a": "\ud83d"}')
+    assert "line 1: not YAML: exceeded maximum nesting depth" == refusal('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+
+
+@pytest.mark.parametrize("text", [r'a: "\/tmp"', "\ufeffb: \U0001f600\r\n" + r'a: "x\\\/"', r"""{'b': 1, "a": "\/"}"""])
+def test_an_escaped_slash_in_yaml_is_refused_as_kubectl_refuses_it(text):
+    assert "write /" in refusal(text)
+
+
 def test_several_documents_are_read_with_lines_of_the_whole_file():
     first, second = load("a: 1\n---\n---\nb:\n- c: 2\n")
 
