@@ -97,6 +97,7 @@ CONTROL_PORT: Final = 9443
 CONTROL_TOKEN_SECONDS: Final = 3600  # the kubelet renews at 80 %; Hugging Face's callback keeps one for 300 s more
 ANNOTATION_CONTROL_CA: Final = "ganger.dev/control-ca"  # of a pod, so that the kubelet can project it as a file
 ANNOTATION_EXCLUDED: Final = "ganger.dev/excluded-nodes"  # of a pod: the nodes that it avoids, with commas
+ANNOTATION_EDITION: Final = "ganger.dev/edition"  # of a pod: generation and digest of the spec it was made from
 # Of a TrainingJob: an RFC 3339 time. Workers that were created before it do what it asks, once.
 ANNOTATION_CHECKPOINT: Final = "ganger.dev/checkpoint-requested-at"
 ANNOTATION_STACKS: Final = "ganger.dev/stacks-requested-at"

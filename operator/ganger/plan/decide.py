@@ -18,6 +18,7 @@ from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import (
     avoid,
+    edition,
     elastic,
     ending,
     giveway,
@@ -88,8 +89,13 @@ def _decide(
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
-    if job.status.is_true(lifecycle.SUSPENDED) and not members.started:
+    other = edition.outdated(job, members.present.values()) and not fallen.failed and not members.num_succeeded
+    if job.status.is_true(lifecycle.SUSPENDED) and (other or not members.started):
         return _resumed(job, seen, members, fallen, now, site)
+    if other:
+        text = "the spec was changed while the gang ran; it checkpoints and starts anew"
+        status = lifecycle.suspended(job, members, now, "SpecChanged", text)
+        return Decision(status=status, events=(Event(reason="SpecChanged", message=text),))
     overdue = ending.overdue(job, members, now)
     if overdue is not None:
         return ending.fail(job, members, now, *overdue)

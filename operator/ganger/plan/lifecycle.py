@@ -113,10 +113,15 @@ def running(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
     return _phase(status, job, now, "Running")
 
 
-def suspended(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
+def suspended(
+    job: TrainingJob,
+    gang: Gang,
+    now: datetime,
+    reason: str = "SuspendRequested",
+    message: str = "spec.suspend is true; the gang checkpoints and stops",
+) -> TrainingJobStatus:
     """Return the status of a job that was told to stop until it is resumed."""
-    message = "spec.suspend is true; the gang checkpoints and stops"
-    facts = [(SUSPENDED, True, "SuspendRequested", message), (PODS_READY, False, "Suspended", message)]
+    facts = [(SUSPENDED, True, reason, message), (PODS_READY, False, "Suspended", message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Suspended", message))
     status = state(_base(job, gang), job, now, *facts)

@@ -9,6 +9,7 @@ from typing import Any
 from ganger.api.types import TrainingJob, encode
 from ganger.contract import (
     ANNOTATION_CONTROL_CA,
+    ANNOTATION_EDITION,
     ANNOTATION_EXCLUDED,
     CODE_MOUNT,
     CONTAINER,
@@ -19,6 +20,7 @@ from ganger.contract import (
 )
 from ganger.plan import avoid, elastic, names, tolerations, volumes
 from ganger.plan import site as sites
+from ganger.plan.edition import edition
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.service import rendezvous_host, service
 from ganger.plan.site import NOWHERE, Site
@@ -117,7 +119,7 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, gr
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
-    annotations = dict(_SCRAPE)
+    annotations = _SCRAPE | {ANNOTATION_EDITION: edition(job)}
     if site.listens:
         pod_volumes.append(sites.volume(job.metadata.uid))
         mounts.append(sites.mount())
