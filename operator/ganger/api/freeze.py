@@ -78,3 +78,46 @@ def freeze_block() -> dict[str, str]:
         "messageExpression": f"'may change only while the job is suspended:' + {changed} + '; {REMEDY}'",
         "reason": "FieldValueForbidden",
     }
+
+
+VOLUME_PATH = "spec.checkpoint.volume"
+VOLUME_MESSAGE = (
+    "the volume that was made for the job stays as it is: size, storageClassName, accessMode (by default ReadWriteMany "
+    "for several workers) and whenDeleted may not change"
+)
+VOLUME_REMEDY = (
+    "write what it was made with, change the claim itself, name another one in claimName, or create a new job"
+)
+
+
+def volume_kept(old: TrainingJobSpec, new: TrainingJobSpec) -> bool:
+    """Whether a claim that was made for `old`, if any, is what `new` asks for: nothing ever changes that claim."""
+    before, after = _made(old), _made(new)
+    return before is None or after is None or before == after
+
+
+def _made(spec: TrainingJobSpec) -> tuple[object, ...] | None:
+    if spec.checkpoint is None or spec.checkpoint.volume.size is None:
+        return None
+    volume = spec.checkpoint.volume
+    mode = volume.access_mode or ("ReadWriteMany" if spec.most_workers > 1 else "ReadWriteOnce")
+    return volume.size, volume.storage_class_name, mode, volume.when_deleted
+
+
+def volume_block() -> dict[str, str]:
+    """Return the same as an entry of x-kubernetes-validations."""
+    new, old = "self.checkpoint.volume", "oldSelf.checkpoint.volume"
+    absent = (f"!has({one}.checkpoint) || !has({one}.checkpoint.volume.size)" for one in ("self", "oldSelf"))
+    storage = f"has({new}.storageClassName) == has({old}.storageClassName) && (!has({new}.storageClassName) || "
+    storage += f"{new}.storageClassName == {old}.storageClassName)"
+    mode = (
+        "(has({0}.checkpoint.volume.accessMode) ? {0}.checkpoint.volume.accessMode : "
+        "(has({0}.elastic) ? {0}.elastic.maxWorkers : {0}.workers) > 1 ? 'ReadWriteMany' : 'ReadWriteOnce')"
+    )
+    same = f"{new}.size == {old}.size && {new}.whenDeleted == {old}.whenDeleted && {storage}"
+    return {
+        "rule": f"{' || '.join(absent)} || ({same} && {mode.format('self')} == {mode.format('oldSelf')})",
+        "message": f"{VOLUME_MESSAGE}; {VOLUME_REMEDY}",
+        "fieldPath": VOLUME_PATH.removeprefix("spec"),
+        "reason": "FieldValueForbidden",
+    }

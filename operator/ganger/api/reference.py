@@ -98,6 +98,7 @@ def _rules() -> Iterator[str]:
     free = ", ".join(f"`{field}`" for field in TrainingJobSpec.__struct_encode_fields__ if field in freeze.FREE)
     yield f"These fields of `spec` may change at any time: {free}; with `elastic` also `workers`."
     yield f"Every other one is frozen while the job is not suspended: {freeze.REMEDY}."
+    yield f"And always: {freeze.VOLUME_MESSAGE}. Instead {freeze.VOLUME_REMEDY}."
 
 
 def _columns() -> Iterator[str]:

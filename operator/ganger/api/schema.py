@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import NODEFAULT, Struct, inspect
 
-from ganger.api.freeze import freeze_block
+from ganger.api.freeze import freeze_block, volume_block
 from ganger.api.observed import Condition
 from ganger.api.policy import FailurePolicy, FailureRule
 from ganger.api.rule import rule_block
@@ -170,7 +170,7 @@ def of_struct(cls: type[Struct]) -> Schema:
         result["required"] = required
     rules = [rule_block(rule) for rule in RULES if rule.on is cls and rule.cel]
     if cls is TrainingJobSpec:
-        rules.append(freeze_block())
+        rules += [freeze_block(), volume_block()]
     if rules:
         result["x-kubernetes-validations"] = rules
     return result

@@ -124,6 +124,8 @@ def check(job: TrainingJob, old: TrainingJob | None = None) -> list[FieldError]:
             for field in freeze.FROZEN
             if not field.kept(old.spec, job.spec)
         ]
+        if not freeze.volume_kept(old.spec, job.spec):
+            errors.append(FieldError(freeze.VOLUME_PATH, freeze.VOLUME_MESSAGE, freeze.VOLUME_REMEDY))
     return errors
 
 

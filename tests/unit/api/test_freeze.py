@@ -59,3 +59,41 @@ def test_an_elastic_gang_is_resized_while_it_runs():
     before = job(workers=2, elastic={"minWorkers": 1, "maxWorkers": 4})
 
     assert [] == check(with_spec(before, workers=4), before)
+
+
+VOLUME = {"volume": {"size": "1Gi"}, "everySteps": 5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"checkpoint": VOLUME | {"volume": {"size": "2Gi"}}},
+        {"checkpoint": VOLUME | {"volume": {"size": "1Gi", "whenDeleted": "Delete"}}},
+        {"checkpoint": VOLUME | {"volume": {"size": "1Gi", "storageClassName": "fast"}}},
+        {"workers": 1},
+        {"elastic": {"minWorkers": 1, "maxWorkers": 2}, "checkpoint": VOLUME | {"volume": {"size": "2Gi"}}},
+    ],
+    ids=str,
+)
+def test_a_volume_that_was_made_for_the_job_stays_even_while_it_is_suspended(change):
+    before = job(suspend=True, checkpoint=VOLUME, workers=2)
+    (error,) = check(job(**({"suspend": True, "checkpoint": VOLUME, "workers": 2} | change)), before)
+
+    assert "spec.checkpoint.volume" == error.path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers": 3},
+        {"workers": 1, "checkpoint": VOLUME | {"volume": {"size": "1Gi", "accessMode": "ReadWriteMany"}}},
+        {"checkpoint": VOLUME | {"volume": {"claimName": "shared"}}},
+        {"checkpoint": VOLUME | {"everySteps": 6}},
+        {"checkpoint": None},
+    ],
+    ids=str,
+)
+def test_what_asks_for_the_same_volume_or_for_another_claim_may_change_while_suspended(change):
+    before = job(suspend=True, checkpoint=VOLUME, workers=2)
+
+    assert [] == check(job(**({"suspend": True, "checkpoint": VOLUME, "workers": 2} | change)), before)
