@@ -12,7 +12,7 @@ LOCKS := requirements/dev.lock requirements/torch-2.15.0.lock
 VENV := $(GANGER_CACHE)/venv/$(shell cat $(LOCKS) | sha256sum | cut -c1-12)
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
-FAST := tests/unit tests/property tests/golden tests/chaos
+FAST := tests/unit tests/property tests/golden tests/chaos tests/fuzz
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/dev
 export GANGER_CACHE
 export PATH := $(VENV)/bin:$(PATH)
@@ -54,6 +54,11 @@ chaos: setup ## every crash plan of the operator, and attacks on checkpoints by 
 	@$(PY) -m ganger_dev.torture
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(PY) -m chaos
 	@GANGER_CHAOS_SEQUENCES=1000 GANGER_CHAOS_PLANS=600 GANGER_CHAOS_KILLS=120 $(PYTEST) tests/integration/chaos -q
+
+.PHONY: fuzz
+fuzz: setup ## 10,000 manifests and transitions made from the schema, 500 of them on a real API server; prints the counts
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(PY) -m fuzz
+	@GANGER_FUZZ_CASES=500 $(PYTEST) tests/integration/api/test_fuzz.py -q
 
 .PHONY: itest
 itest: setup ## integration tests on a real API server
