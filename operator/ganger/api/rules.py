@@ -6,6 +6,7 @@ cost budget.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.api.workload import (
     LABEL_KEY,
     Code,
+    DeviceClaim,
     EnvFrom,
     EnvSource,
     EnvVar,
@@ -145,6 +147,10 @@ def _devices_reserved_as_limited(resources: Resources) -> bool:
 
 def _devices_whole(resources: Resources) -> bool:
     return all(str(amount).isdecimal() for name, amount in resources.limits.items() if "/" in name)
+
+
+def _slices(resources: Resources) -> Fraction:
+    return sum((quantity.parse(amount) for name, amount in resources.limits.items() if "/mig-" in name), Fraction(0))
 
 
 _ENV_RESERVED_CEL = "!(self.name in [{}])".format(", ".join(f"'{name}'" for name in ENV_NAMES_RESERVED)) + "".join(
@@ -300,6 +306,17 @@ _OF_THE_PODS = (
 )
 
 _OF_RESOURCES = (
+    _one_of(DeviceClaim, "claimName", "templateName"),
+    Rule(
+        on=TrainingJobSpec,
+        path=".resources.limits",
+        cel="has(self.command) || !has(self.resources) || !has(self.resources.limits) || "
+        "self.resources.limits.map(name, name.contains('/mig-') ? "
+        "quantity(string(self.resources.limits[name])).asInteger() : 0).sum() <= 1",
+        holds=lambda spec: spec.command is not None or _slices(spec.resources) <= 1,
+        message="limits may hold one MIG slice in a job with task or script: a CUDA process sees no second one",
+        remedy="use more workers with one slice each",
+    ),
     *(
         Rule(
             on=Resources,

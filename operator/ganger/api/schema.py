@@ -18,6 +18,7 @@ from ganger.api.rule import rule_block
 from ganger.api.rules import RULES
 from ganger.api.status import Said, TrainingJobStatus
 from ganger.api.types import TrainingJobSpec
+from ganger.api.workload import Resources
 
 Schema = dict[str, Any]
 
@@ -26,6 +27,7 @@ KEYED_LISTS: dict[tuple[type[Struct], str], str] = {
     (TrainingJobSpec, "env"): "name",
     (TrainingJobSpec, "volumes"): "name",
     (TrainingJobSpec, "volumeMounts"): "mountPath",
+    (Resources, "claims"): "name",
     (FailurePolicy, "rules"): "name",
     (TrainingJobStatus, "conditions"): "type",
 }

@@ -14,6 +14,7 @@ from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailureP
 from ganger.api.status import TrainingJobStatus
 from ganger.api.workload import (
     IMAGE,
+    LABEL_KEY,
     LABEL_VALUE,
     NO_NUL,
     AutoOrQuantity,
@@ -100,7 +101,10 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     elastic: Annotated[Elastic, Meta(description="Bounds within which the gang may be resized.")] | None = None
     processes_per_worker: Annotated[
         Annotated[int, Meta(ge=1, le=64)] | Literal["auto"],
-        Meta(description="Training processes in each pod. auto: one for each GPU, else one.", examples=["auto"]),
+        Meta(
+            description="Training processes in each pod. auto: one for each GPU, else one, for a MIG slice too.",
+            examples=["auto"],
+        ),
     ] = "auto"
     resources: Annotated[Resources, Meta(description="CPU, memory and devices of one worker.")] = Resources()
     shared_memory: Annotated[
@@ -126,6 +130,19 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     topology_spread_constraints: Annotated[
         tuple[FreeForm, ...], Meta(description="Spread as in a pod. Changes hold from the next attempt.", max_length=8)
     ] = ()
+    required_topology_key: (
+        Annotated[
+            str,
+            Meta(
+                description="Label of nodes: all workers run where it has one and the same value, as in one rack.",
+                pattern=LABEL_KEY,
+                min_length=1,
+                max_length=253,
+                examples=["topology.kubernetes.io/rack"],
+            ),
+        ]
+        | None
+    ) = None
     priority_class_name: (
         Annotated[ObjectName, Meta(description="Priority class of the pods.", examples=["batch"])] | None
     ) = None

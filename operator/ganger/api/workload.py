@@ -125,6 +125,54 @@ class EnvFrom(Part, frozen=True, kw_only=True):
     config_map_ref: Annotated[EnvFromRef, Meta(description="A ConfigMap.")] | None = None
 
 
+class DeviceClaim(Part, frozen=True, kw_only=True):
+    """Devices by dynamic resource allocation (resource.k8s.io). Either an existing claim or a template of claims."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="Name, unique in the list.",
+            pattern=DNS_LABEL,
+            min_length=1,
+            max_length=63,
+            examples=["gpus"],
+        ),
+    ]
+    claim_name: (
+        Annotated[ObjectName, Meta(description="A ResourceClaim that all workers share.", examples=["shared-gpu"])]
+        | None
+    ) = None
+    template_name: (
+        Annotated[
+            ObjectName,
+            Meta(description="A ResourceClaimTemplate; each worker gets a claim of its own.", examples=["two-h100"]),
+        ]
+        | None
+    ) = None
+    request: (
+        Annotated[
+            str,
+            Meta(
+                description="Only the devices of this request of the claim.",
+                pattern=DNS_LABEL,
+                min_length=1,
+                max_length=63,
+                examples=["gpu"],
+            ),
+        ]
+        | None
+    ) = None
+    gpus: Annotated[
+        int,
+        Meta(
+            description="GPUs that a worker gets by it, for processesPerWorker auto. 0 for other devices.",
+            ge=0,
+            le=64,
+            examples=[2],
+        ),
+    ] = 1
+
+
 class Resources(Part, frozen=True, kw_only=True):
     """CPU, memory and devices of one worker."""
 
@@ -140,6 +188,9 @@ class Resources(Part, frozen=True, kw_only=True):
             examples=[{"memory": "16Gi", "nvidia.com/gpu": 1}],
         ),
     ] = {}
+    claims: Annotated[
+        tuple[DeviceClaim, ...], Meta(description="Devices by dynamic resource allocation.", max_length=8)
+    ] = ()
 
 
 class ClaimVolume(Part, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ _IDLE_FIELDS = (
     ("image_pull_secrets", "imagePullSecrets"),
     ("runtime_class_name", "runtimeClassName"),
     ("managed_by", "managedBy"),
+    ("required_topology_key", "requiredTopologyKey"),
     ("ttl_seconds_after_finished", "ttlSecondsAfterFinished"),
 )
 

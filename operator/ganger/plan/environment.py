@@ -15,8 +15,10 @@ from ganger.plan import elastic
 
 
 def device_count(spec: TrainingJobSpec) -> int:
-    """Return the GPUs of one worker: every limit whose resource name ends in /gpu."""
-    return sum(int(quantity.parse(value)) for name, value in spec.resources.limits.items() if name.endswith("/gpu"))
+    """Return the GPUs of one worker: every limit whose resource name ends in /gpu, and what its claims bring."""
+    limits = spec.resources.limits.items()
+    whole = sum(int(quantity.parse(value)) for name, value in limits if name.endswith("/gpu"))
+    return whole + sum(claim.gpus for claim in spec.resources.claims)
 
 
 def processes_per_worker(spec: TrainingJobSpec) -> int:

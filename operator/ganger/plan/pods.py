@@ -18,7 +18,7 @@ from ganger.contract import (
     METRICS_PORT,
     RESTART_CONTAINER_EXIT_CODE,
 )
-from ganger.plan import avoid, elastic, names, tolerations, volumes
+from ganger.plan import avoid, claims, elastic, names, placement, tolerations, volumes
 from ganger.plan import site as sites
 from ganger.plan.edition import edition
 from ganger.plan.environment import as_entries, worker_environment
@@ -104,6 +104,8 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
         if site.listens and site.restarts_containers:
             container |= _RESTARTABLE
     resources = encode(spec.resources)
+    if spec.resources.claims:
+        resources["claims"] = claims.of_container(spec.resources)
     if resources:
         container["resources"] = resources
     if spec.env_from:
@@ -146,11 +148,13 @@ def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, gr
             spec[_camel(field)] = value
     if job.spec.node_selector:
         spec["nodeSelector"] = job.spec.node_selector
-    if affinity := avoid.affinity(job.spec.affinity, job.status.excluded_nodes):
+    if affinity := avoid.affinity(placement.affinity(job, attempt), job.status.excluded_nodes):
         spec["affinity"] = affinity
     spec["tolerations"] = tolerations.of_worker(job)
     if job.spec.topology_spread_constraints:
         spec["topologySpreadConstraints"] = list(job.spec.topology_spread_constraints)
+    if job.spec.resources.claims:
+        spec["resourceClaims"] = claims.of_pod(job.spec.resources)
     if job.spec.image_pull_secrets:
         spec["imagePullSecrets"] = [encode(secret) for secret in job.spec.image_pull_secrets]
     return {

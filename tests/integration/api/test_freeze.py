@@ -33,6 +33,7 @@ CHANGES = {
     "affinity": {"nodeAffinity": {}},
     "tolerations": [{"key": "a"}],
     "topologySpreadConstraints": [{"maxSkew": 1}],
+    "requiredTopologyKey": "topology.kubernetes.io/rack",
     "priorityClassName": "batch",
     "schedulerName": "volcano",
     "serviceAccountName": "other",
