@@ -84,7 +84,18 @@ OVER_SPEC: dict[str, tuple[dict[str, Any], str]] = {
     "settings too large": ({"config": {"a": "b" * 65_537}}, "spec.config"),
     "key of settings": ({"config": {"a-b": 1}}, "spec.config"),
 }
-MOUNTS = ("/checkpoints", "/checkpoints/a", "/dev/shm", "/dev", "/proc/1", "/sys", "/tmp", "/a/../tmp", "/./dev")
+MOUNTS = (
+    "/checkpoints",
+    "/checkpoints/a",
+    "/dev/shm",
+    "/dev",
+    "/proc/1",
+    "/sys",
+    "/tmp",
+    "/var/run/ganger",
+    "/a/../tmp",
+    "/./dev",
+)
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "GANGER_X", "LD_PRELOAD", "PET_NNODES")
 NAMES = ("a" * 41, "1a", "a.b", "a-", "A", "a_b", "", "a\u0301", "a\n", "-", "a b")
 

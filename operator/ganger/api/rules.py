@@ -6,13 +6,12 @@ cost budget.
 """
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from ganger.api import quantity
+from ganger.api import quantity, resources
 from ganger.api.pattern import matches
 from ganger.api.policy import (
     Backoff,
@@ -32,7 +31,6 @@ from ganger.api.workload import (
     EnvSource,
     EnvVar,
     EphemeralVolume,
-    Resources,
     Toleration,
     Volume,
     VolumeMount,
@@ -41,16 +39,14 @@ from ganger.contract import (
     API_GROUP,
     CHECKPOINT_MOUNT,
     CODE_MOUNT,
+    CONTROL_MOUNT,
     ENV_NAMES_RESERVED,
     ENV_PREFIXES_RESERVED,
 )
 
 JOB_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"  # 40 characters: the names of pods and hosts append to it
-RESOURCE_NAME = (
-    r"^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|[a-z0-9][-a-z0-9.]*/[A-Za-z0-9][-A-Za-z0-9_.]*)$"
-)
 CONFIG_KEY = r"^[A-Za-z_][A-Za-z0-9_]*$"
-RESERVED_MOUNTS = r"^(/checkpoints|/dev|/proc|/sys)(/|$)"
+RESERVED_MOUNTS = r"^(/checkpoints|/dev|/proc|/sys|(/var)?/run/ganger)(/|$)"
 # Both reach the worker in one environment variable, which the kernel bounds at 128 KiB (MAX_ARG_STRLEN).
 ARGUMENTS_LENGTH_MAX = 32_768
 CONFIG_BYTES_MAX = 65_536
@@ -121,36 +117,9 @@ def _positive_size(cls: type[Struct]) -> Rule:
     )
 
 
-def _keys_match(field: str, pattern: str) -> Callable[[Any], bool]:
-    return lambda value: all(matches(pattern, key) for key in getattr(value, field))
-
-
 def _only_with_size(field: str) -> Callable[[Any], bool]:
     name = attribute(CheckpointVolume, field)
     return lambda volume: getattr(volume, name) is None or volume.size is not None
-
-
-def _requests_within_limits(resources: Resources) -> bool:
-    return all(
-        name not in resources.limits or quantity.parse(amount) <= quantity.parse(resources.limits[name])
-        for name, amount in resources.requests.items()
-    )
-
-
-def _devices_reserved_as_limited(resources: Resources) -> bool:
-    return all(
-        name in resources.limits and str(amount) == str(resources.limits[name])
-        for name, amount in resources.requests.items()
-        if "/" in name
-    )
-
-
-def _devices_whole(resources: Resources) -> bool:
-    return all(str(amount).isdecimal() for name, amount in resources.limits.items() if "/" in name)
-
-
-def _slices(resources: Resources) -> Fraction:
-    return sum((quantity.parse(amount) for name, amount in resources.limits.items() if "/mig-" in name), Fraction(0))
 
 
 _ENV_RESERVED_CEL = "!(self.name in [{}])".format(", ".join(f"'{name}'" for name in ENV_NAMES_RESERVED)) + "".join(
@@ -259,6 +228,7 @@ _OF_THE_PODS = (
     ),
     _one_of(EnvSource, "secretKeyRef", "configMapKeyRef", "fieldRef"),
     _one_of(EnvFrom, "secretRef", "configMapRef"),
+    _one_of(DeviceClaim, "claimName", "templateName"),
     _one_of(Code, "configMap", "image", "claim"),
     _one_of(Volume, "claim", "configMap", "secret", "emptyDir", "image", "ephemeral"),
     Rule(
@@ -275,8 +245,8 @@ _OF_THE_PODS = (
         path=".mountPath",
         cel=f"!self.mountPath.matches(r'{RESERVED_MOUNTS}') && self.mountPath != '/tmp'",
         holds=lambda mount: not matches(RESERVED_MOUNTS, mount.mount_path) and mount.mount_path != "/tmp",  # noqa: S108
-        message=f"mountPath must not be {CHECKPOINT_MOUNT}, /dev, /proc, /sys or below them, nor /tmp: these are "
-        "Ganger's or the kernel's",
+        message=f"mountPath must not be {CHECKPOINT_MOUNT}, {CONTROL_MOUNT}, /dev, /proc, /sys or below them, "
+        "nor /tmp: these are Ganger's or the kernel's",
         reason="FieldValueForbidden",
     ),
     _path_stays_inside(VolumeMount, "mountPath"),
@@ -302,56 +272,6 @@ _OF_THE_PODS = (
         cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
         holds=lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
         message="tolerationSeconds needs effect NoExecute",
-    ),
-)
-
-_OF_RESOURCES = (
-    _one_of(DeviceClaim, "claimName", "templateName"),
-    Rule(
-        on=TrainingJobSpec,
-        path=".resources.limits",
-        cel="has(self.command) || !has(self.resources) || !has(self.resources.limits) || "
-        "self.resources.limits.map(name, name.contains('/mig-') ? "
-        "quantity(string(self.resources.limits[name])).asInteger() : 0).sum() <= 1",
-        holds=lambda spec: spec.command is not None or _slices(spec.resources) <= 1,
-        message="limits may hold one MIG slice in a job with task or script: a CUDA process sees no second one",
-        remedy="use more workers with one slice each",
-    ),
-    *(
-        Rule(
-            on=Resources,
-            path=f".{field}",
-            cel=f"!has(self.{field}) || self.{field}.all(name, name.matches(r'{RESOURCE_NAME}'))",
-            holds=_keys_match(field, RESOURCE_NAME),
-            message=f"every key of {field} must be cpu, memory, ephemeral-storage, hugepages-* or a device with its "
-            "domain, such as nvidia.com/gpu",
-        )
-        for field in ("requests", "limits")
-    ),
-    Rule(
-        on=Resources,
-        path=".requests",
-        cel="!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
-        "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
-        holds=_requests_within_limits,
-        message="requests must be at most limits, for each resource",
-    ),
-    Rule(
-        on=Resources,
-        path=".limits",
-        cel="!has(self.limits) || self.limits.all(name, !name.contains('/') || "
-        "string(self.limits[name]).matches(r'^[0-9]+$'))",
-        holds=_devices_whole,
-        message="devices such as nvidia.com/gpu must be whole numbers in limits",
-    ),
-    Rule(
-        on=Resources,
-        path=".requests",
-        cel="!has(self.requests) || self.requests.all(name, !name.contains('/') || "
-        "(has(self.limits) && name in self.limits && string(self.requests[name]) == string(self.limits[name])))",
-        holds=_devices_reserved_as_limited,
-        message="devices such as nvidia.com/gpu must have the same number in requests as in limits",
-        remedy="leave them out of requests",
     ),
 )
 
@@ -395,4 +315,4 @@ _OF_POLICIES = (
     _path_stays_inside(Export, "path"),
 )
 
-RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *_OF_RESOURCES, *_OF_POLICIES)
+RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *resources.RULES, *_OF_POLICIES)
