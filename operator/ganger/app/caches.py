@@ -122,6 +122,7 @@ class Caches:
             if (wanted := names.pod(name, job.status.attempt, worker)) and self._is_foreign(namespace, wanted, job)
         )
         return Seen(
+            stored=self.jobs.get(namespace, name),
             pods=pods,
             service=self.services.get(namespace, names.service(name)) or _found(Service, stranger_service),
             claim=self.claims.get(namespace, names.claim(name)) or _found(Claim, stranger_claim),

@@ -89,7 +89,11 @@ def _decide(
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
-    other = edition.outdated(job, members.present.values()) and not fallen.failed and not members.num_succeeded
+    other = (
+        edition.outdated(seen.stored or job, members.present.values())
+        and not fallen.failed
+        and not members.num_succeeded
+    )
     if job.status.is_true(lifecycle.SUSPENDED) and (other or not members.started):
         return _resumed(job, seen, members, fallen, now, site)
     if other:
@@ -245,7 +249,11 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     if seen.asks and members.missing:
         # So that they avoid the node if it is in trouble; mostly its answer is there long before the old pods are gone.
         return Decision(deletions=stale, shared=shared, requeue_after_seconds=inquiry.HOLD_SECONDS)
-    new = tuple(pods.pod(job, job.status.attempt, worker, site, grouped=grouped) for worker in members.missing)
+    made_from = edition.edition(seen.stored or job) if members.missing else ""
+    new = tuple(
+        pods.pod(job, job.status.attempt, worker, site, grouped=grouped, made_from=made_from)
+        for worker in members.missing
+    )
     obstacle_of_pods = waiting(members, seen.group if grouped else None)
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)

@@ -19,7 +19,10 @@ _DIGITS = 16  # of the digest: to tell two editions of one job apart, not to res
 
 
 def edition(job: TrainingJob) -> str:
-    """Return the generation of the job and a digest of every frozen field. Pure."""
+    """Return the generation of the job and a digest of every frozen field. Pure.
+
+    job: as it is stored. With an operator's default image in it, every edit after an upgrade would be another edition.
+    """
     return f"{job.metadata.generation}-{_digest(job)}"
 
 

@@ -113,15 +113,18 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
     return container
 
 
-def pod(job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, grouped: bool = False) -> dict[str, Any]:
+def pod(
+    job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, grouped: bool = False, made_from: str = ""
+) -> dict[str, Any]:
     """Return the manifest of one worker's pod of one attempt. `job` is filled: its image is set. Pure.
 
-    grouped: the scheduler places it together with the others of the attempt's PodGroup (plan/podgroup.py).
+    grouped: the scheduler places it together with the others of the attempt's PodGroup (plan/podgroup.py). made_from:
+    the edition of the stored spec, "" for that of `job`.
     """
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
-    annotations = _SCRAPE | {ANNOTATION_EDITION: edition(job)}
+    annotations = _SCRAPE | {ANNOTATION_EDITION: made_from or edition(job)}
     if site.listens:
         pod_volumes.append(sites.volume(job.metadata.uid))
         mounts.append(sites.mount())

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
 from ganger.api.status import TrainingJobStatus
+from ganger.api.types import TrainingJob
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
 from ganger.plan.track import Track
@@ -28,6 +29,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """The children of one job as the caches hold them.
 
+    stored: the job itself without the operator's own defaults.
     pods: all pods whose controller is this very job (by UID), in any order.
     service, claim, group: the objects of the names that the job would give them, whoever owns them. groups: the
     PodGroups of this very job, of every attempt.
@@ -38,6 +40,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     asks: it is being read, since less than inquiry.HOLD_SECONDS. rivals: if this gang is stuck, the others that are.
     """
 
+    stored: TrainingJob | None = None
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
     claim: Claim | None = None

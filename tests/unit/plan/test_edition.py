@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from builders import T0, at, job, pod, running_gang, with_spec, with_status
+from ganger.api.defaults import fill
 from ganger.contract import ANNOTATION_EDITION
 from ganger.plan.decide import decide
 from ganger.plan.edition import edition, outdated
@@ -47,6 +48,20 @@ def test_within_one_generation_nothing_is_outdated_whatever_the_defaults_of_the_
     upgraded = msgspec.structs.replace(before, spec=msgspec.structs.replace(before.spec, image="new-default:v2"))
 
     assert not outdated(upgraded, made_from(before, running_gang(before)))
+
+
+def test_an_edit_after_an_upgrade_of_the_operator_restarts_no_gang_for_its_new_default_image():
+    stored = msgspec.structs.replace(job(), spec=msgspec.structs.replace(job().spec, image=None))
+    made = decide(fill(stored, "default:v1"), Seen(stored=stored), T0).pods
+    mark = {ANNOTATION_EDITION: made[0]["metadata"]["annotations"][ANNOTATION_EDITION]}
+    gang = tuple(
+        msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, annotations=mark))
+        for one in running_gang(job())
+    )
+    edited = with_spec(stored, config={"lr": 2})
+    now = decide(fill(edited, "default:v2"), Seen(stored=edited, pods=gang), at(9))
+
+    assert now.status.condition("Suspended") is None
 
 
 def test_a_pod_without_a_mark_is_taken_as_it_is():
