@@ -76,6 +76,7 @@ TOOLS: dict[str, Tool] = {
         Tool(name="coredns", module="github.com/coredns/coredns", version="1.15.0", usual_minutes=3),
         Tool(name="helm", module="helm.sh/helm/v4", version="4.3.1", package="cmd/helm", usual_minutes=2),
         Tool(name="crictl", module="sigs.k8s.io/cri-tools", version="1.37.0", package="cmd/crictl", usual_minutes=0.5),
+        Tool(name="kueue", module="sigs.k8s.io/kueue", version="0.19.2", package="cmd/kueue", usual_minutes=5),
     )
 }
 

@@ -60,6 +60,11 @@ def ensure() -> list[Path]:
     return found
 
 
+def module(name: str, version: str) -> Path:
+    """Return the folder of a Go module in Go's cache, fetched when it is missing. Raises DevError."""
+    return _download(Source(module=name, version=version, files=()))
+
+
 def _download(source: Source) -> Path:
     go = shutil.which("go")
     if go is None:
