@@ -78,6 +78,14 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.operator.kueue }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads/status]
+  verbs: [patch]
+{{- end }}
 {{- end -}}
 
 {{/* Whether the operator reads nodes: they belong to no namespace, so one that is confined to some may not. */}}

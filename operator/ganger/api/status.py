@@ -162,7 +162,7 @@ class Resizes(Said, frozen=True, kw_only=True):
 class GoodputSeconds(Said, frozen=True, kw_only=True):
     """Where the time went, in seconds."""
 
-    queued: Annotated[float, Meta(description="Waiting for admission or a quota.", ge=0)] = 0.0
+    queued: Annotated[float, Meta(description="Waiting for admission to a queue, or for a quota.", ge=0)] = 0.0
     scheduling: Annotated[float, Meta(description="Waiting for nodes.", ge=0)] = 0.0
     image: Annotated[float, Meta(description="Pulling images and mounting volumes.", ge=0)] = 0.0
     starting: Annotated[float, Meta(description="Starting processes and meeting the gang.", ge=0)] = 0.0
@@ -173,7 +173,7 @@ class GoodputSeconds(Said, frozen=True, kw_only=True):
         float, Meta(description="Steps that were repeated after a failure, or left behind by a rollback.", ge=0)
     ] = 0.0
     restarting: Annotated[float, Meta(description="Between two attempts.", ge=0)] = 0.0
-    suspended: Annotated[float, Meta(description="Suspended by the user or a queue.", ge=0)] = 0.0
+    suspended: Annotated[float, Meta(description="Suspended by spec.suspend.", ge=0)] = 0.0
 
 
 class Goodput(Said, frozen=True, kw_only=True):

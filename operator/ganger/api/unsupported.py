@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from ganger.api.field_error import FieldError
 from ganger.api.types import TrainingJob
-from ganger.contract import LABEL_QUEUE
 
 
 class Unserved(Struct, frozen=True):
@@ -24,11 +23,6 @@ class Unserved(Struct, frozen=True):
 UNSERVED: tuple[Unserved, ...] = (
     Unserved("spec.liveConfig", lambda job: bool(job.spec.live_config), "suspend the job, change config, resume it"),
     Unserved("spec.export", lambda job: bool(job.spec.export), "export from a checkpoint when the job is complete"),
-    Unserved(
-        f"metadata.labels[{LABEL_QUEUE}]",
-        lambda job: LABEL_QUEUE in job.metadata.labels,
-        "remove the label: the job starts without a queue",
-    ),
 )
 
 

@@ -11,6 +11,7 @@ from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_J
 from ganger.plan import elastic, giveway, names
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
+from ganger.plan.quota import Quota
 from ganger.plan.seen import Rank, Refusal, Seen
 from ganger.plan.track import Track
 from ganger.runtime.cache import Cache, Undecodable
@@ -108,6 +109,7 @@ class Caches:
         track: Track | None = None,
         answer: Answer | None = None,
         asks: bool = False,
+        quota: Quota | None = None,
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -137,6 +139,7 @@ class Caches:
             answer=answer,
             asks=asks,
             rivals=self._rivals(job, pods),
+            quota=quota,
         )
 
     def _rivals(self, job: TrainingJob, pods: tuple[Pod, ...]) -> tuple[Rank, ...]:

@@ -19,6 +19,7 @@ from ganger.app.execute import Executor
 from ganger.app.inquiries import Inquiries
 from ganger.app.observing import Observing
 from ganger.app.podgroups import PodGroups
+from ganger.app.queues import Queues
 from ganger.app.reconcile import Reconciler
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
@@ -95,6 +96,15 @@ class Process:
         self._inquiries: Inquiries | None = None
         if settings.read_nodes:
             self._inquiries = Inquiries(NodeReader(cluster, self.clock.monotonic), self._enqueue, self.clock.monotonic)
+        self._queues = Queues(
+            cluster,
+            self.caches,
+            settings.watch_namespaces,
+            self._consistency,
+            enqueue=self._enqueue,
+            metrics=metrics,
+            timing=timing,
+        )
         self._reconciler = Reconciler(
             self.caches,
             self._executor,
@@ -105,6 +115,7 @@ class Process:
             site=self._site,
             reports=self.channel.reports,
             inquiries=self._inquiries,
+            queues=self._queues,
         )
         self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None
@@ -135,6 +146,7 @@ class Process:
                 loops.append(tasks.create_task(self._pod_groups.run()))
             loops.append(tasks.create_task(self._recorder.run()))
             loops.append(tasks.create_task(self.observing.lag()))
+            loops.append(tasks.create_task(self._queues.run()))
             if self._settings.serves_tls:
                 loops.append(tasks.create_task(self.channel.run()))
             try:
@@ -202,6 +214,7 @@ class Process:
     def _forget(self, key: Key) -> None:
         self._consistency.forget(key)
         self._executor.forget(key)
+        self._queues.forget(key)
         self.channel.reports.forget(key)
 
     def _duplicate(self, job: TrainingJob) -> None:
@@ -218,8 +231,10 @@ class Process:
             reflector.hurry()
         if self._pod_groups is not None:
             self._pod_groups.look()  # it may be another version of the server
+        self._queues.hurry()
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._all_reflectors():
             if reflector.resource == resource and reflector.namespace in ("", namespace):
                 reflector.relist()
+        self._queues.relist(resource, namespace)

@@ -10,6 +10,7 @@ from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
 from ganger.app.inquiries import Inquiries
 from ganger.app.memory import JobMemory
+from ganger.app.queues import Queues
 from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, POD_GROUPS, SERVICES, TRAINING_JOBS
@@ -38,6 +39,7 @@ class Reconciler:
         site: Callable[[], Site] = lambda: NOWHERE,
         reports: Reports | None = None,
         inquiries: Inquiries | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self._caches = caches
         self._executor = executor
@@ -48,6 +50,7 @@ class Reconciler:
         self._site = site
         self._reports = reports if reports is not None else Reports()
         self._inquiries = inquiries  # None: nodes may not be read
+        self._queues = queues
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
         self._refusals: dict[Key, tuple[str, int, tuple[str, ...]]] = {}
 
@@ -81,6 +84,7 @@ class Reconciler:
             track=self._reports.track(key, job.metadata.uid, job.status.attempt),
             answer=memory.answer,
             asks=memory.asks(now),
+            quota=await self._queues.seen(job) if self._queues is not None else None,
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         if await self._executor.doubts(job, decision, self._caches):
@@ -88,6 +92,8 @@ class Reconciler:
         if decision.status is not None:
             self._inquire(key, job, decision.status, memory)  # under way together with the write of the restart
         await self._executor.execute(job, decision, memory)
+        if decision.workload is not None and self._queues is not None:
+            await self._queues.write(job, decision.workload)
         times = (decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
         return min((seconds for seconds in times if seconds is not None), default=None)
 

@@ -190,7 +190,7 @@ def _known(reason: str, exit_code: int | None = None) -> Hint | None:
 
 def _suspended(seen: Seen) -> Hint:
     queue = seen.job.metadata.labels.get(LABEL_QUEUE)
-    if queue:
+    if queue and not seen.job.spec.suspend:
         fix = f"'kubectl get workloads -n {seen.job.metadata.namespace}' shows its place; it starts by itself"
         return Hint(f"the queue {queue} has not admitted the job yet", fix)
     return Hint("spec.suspend is true", f"'ganger resume {seen.job.metadata.name}' lets it go on")

@@ -19,7 +19,7 @@ from ganger.api.observed import Claim, Metadata, Service
 from ganger.api.types import TrainingJob
 from ganger.cli import machine
 from ganger.cli.process import WorkerProcess
-from ganger.contract import METRICS_PORT
+from ganger.contract import LABEL_QUEUE, METRICS_PORT
 from ganger.plan.decide import decide
 from ganger.plan.pods import SUPERVISOR
 from ganger.plan.seen import Decision, Event, Seen
@@ -41,7 +41,9 @@ class LocalGang:
         say: Callable[[int, str], None],
         tell: Callable[[Event], None],
     ) -> None:
-        self.job = job
+        labels = {key: value for key, value in job.metadata.labels.items() if key != LABEL_QUEUE}
+        # No queue holds this machine: what it has is the job's.
+        self.job = msgspec.structs.replace(job, metadata=msgspec.structs.replace(job.metadata, labels=labels))
         self._checkpoints = checkpoints
         self._scratch = scratch
         self._gpus = gpus

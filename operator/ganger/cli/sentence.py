@@ -4,6 +4,7 @@ from datetime import datetime
 
 from ganger.api.types import TrainingJob
 from ganger.cli import figures
+from ganger.plan.quota import is_held
 
 
 def sentence(job: TrainingJob, now: datetime) -> str:
@@ -21,6 +22,8 @@ def sentence(job: TrainingJob, now: datetime) -> str:
         )
     if job.spec.suspend or status.is_true("Suspended"):
         stopped = status.is_true("Suspended") and not status.ready_workers
+        if stopped and is_held(status):
+            return f"{name} waits: {status.message} ({figures.age(job.metadata.creation_timestamp, now)})"
         return f"{name} is suspended" if stopped else f"{name} stops: it checkpoints and gives its workers back"
     if status.is_true("Running"):
         return f"{name} is running{_progress(job, now)}"

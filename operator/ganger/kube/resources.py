@@ -62,3 +62,18 @@ ACCESS_REVIEWS = Resource(
 TRAINING_JOBS = Resource(
     group=contract.API_GROUP, version=contract.API_VERSION, plural=contract.PLURAL, kind=contract.KIND
 )
+# Kueue's, and the priority classes that a Workload names.
+WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="workloads", kind="Workload")
+FLAVORS = Resource(
+    group="kueue.x-k8s.io", version="v1beta2", plural="resourceflavors", kind="ResourceFlavor", namespaced=False
+)
+WORKLOAD_CLASSES = Resource(
+    group="kueue.x-k8s.io",
+    version="v1beta2",
+    plural="workloadpriorityclasses",
+    kind="WorkloadPriorityClass",
+    namespaced=False,
+)
+PRIORITY_CLASSES = Resource(
+    group="scheduling.k8s.io", version="v1", plural="priorityclasses", kind="PriorityClass", namespaced=False
+)

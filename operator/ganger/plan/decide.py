@@ -4,7 +4,8 @@ Level-triggered: the answer depends on the present facts alone, never on the eve
 - Complete and Failed are absorbing; clean-up follows from them on every pass.
 - Attempt and round move only by a status write, and nothing else happens in that pass (write-ahead, then act).
 - A new attempt is created only when no container of an older one can still run, or it is on a node that was given up.
-Order of the questions: ours at all? finished? suspended? overdue? complete? failed? else start what is missing.
+Order of the questions: ours at all? finished? suspended? held by its queue? overdue? complete? failed? else start what
+is missing.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from ganger.api.status import Failure, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
 from ganger.plan import (
+    admission,
     avoid,
     edition,
     elastic,
@@ -32,10 +34,13 @@ from ganger.plan import (
     podgroup,
     pods,
     progress,
+    quota,
     service,
     straggler,
     volumes,
+    workload,
 )
+from ganger.plan.facts import state
 from ganger.plan.failure import Verdict, judge, weigh
 from ganger.plan.gang import Gang, attempt_of, gang, is_over, probe_of
 from ganger.plan.headway import headway
@@ -59,15 +64,18 @@ def decide(
     """
     if job.metadata.deletion_timestamp is not None or job.spec.managed_by not in (None, CONTROLLER):
         return Decision()
+    asked, job = job, admission.bounded(job, seen.quota)
     members = gang(seen.pods, job.status.attempt, elastic.size(job), lost.lost(job, seen.pods, now))
     fallen = ladder.fallen(job, members, seen.heard)
     decision = _decide(job, seen, members, fallen, now, unsupported, site)
     if not job.status.finished and not job.spec.suspend:
-        decision = _until(decision, lost.wake_seconds(job, seen.pods, now))
+        decision = _until(decision, lost.wake_seconds(job, seen.pods, now), quota.retry_seconds(seen.quota))
+    decision = msgspec.structs.replace(decision, workload=workload.change(asked, members, seen.quota, now))
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
     status = progress.accounted(job, fallen, seen.live, now, decayed(decision.status, now))
+    status = state(status, job, now, *admission.facts(asked, seen.quota, quota.hold(asked, seen.quota)))
     events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
@@ -89,6 +97,9 @@ def _decide(
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
+    held = quota.hold(job, seen.quota)
+    if held is not None:
+        return _suspended(job, seen, members, now, site, held)
     other = (
         edition.outdated(seen.stored or job, members.present.values())
         and not fallen.failed
@@ -138,11 +149,19 @@ def _recovered(job: TrainingJob, members: Gang) -> Decision:
     )
 
 
-def _suspended(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site) -> Decision:
+def _suspended(
+    job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Site, held: quota.Hold | None = None
+) -> Decision:
+    """Stop the gang and keep it stopped. held: by its queue; None where spec.suspend asks for it."""
     status = lifecycle.suspended(job, members, now)
+    if held is not None:
+        status = lifecycle.suspended(job, members, now, quota.NOT_ADMITTED, held.message)
     if not job.status.is_true(lifecycle.SUSPENDED):
         # Say it first: a crash between the two must not make the deleted pods look like a disruption.
-        return Decision(status=status, events=(Event(reason="Suspended", message="the gang checkpoints and stops"),))
+        event = Event(reason="Suspended", message="the gang checkpoints and stops")
+        if held is not None:
+            event = Event(reason="Stopped" if members.present else "Queued", message=held.message)
+        return Decision(status=status, events=(event,))
     # With its group: the attempt goes on under the same names, and a group is used once.
     doomed = _deletions(members.all, None) + podgroup.deletions(seen.groups, site)
     return Decision(status=_news(job, status), deletions=doomed, status_delay_seconds=STATUS_DELAY_SECONDS)
@@ -154,8 +173,10 @@ def _resumed(job: TrainingJob, seen: Seen, members: Gang, fallen: Gang, now: dat
         return _failed(job, seen, members, fallen, now, site)
     if members.present or (seen.groups and site.pod_groups):
         return Decision(deletions=_deletions(members.all, None) + podgroup.deletions(seen.groups, site))
-    status = lifecycle.starting(job, members, now, "Resumed", "resumed; the gang starts anew")
-    return Decision(status=status, events=(Event(reason="Resumed", message="the gang starts anew"),))
+    told = admission.message(job, seen.quota)
+    reason, message = ("Admitted", told) if told else ("Resumed", "resumed; the gang starts anew")
+    status = lifecycle.starting(job, members, now, reason, message)
+    return Decision(status=status, events=(Event(reason=reason, message=told or "the gang starts anew"),))
 
 
 def _failed(
@@ -243,17 +264,24 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     shared = _shared(job, seen, members, site, grouped=grouped)
     if members.started:
         numbers = elastic.probes_to_make(job, members, now) if seen.refusal is None else ()
-        probes = tuple(pods.probe(job, job.status.attempt, number) for number in numbers)
+        probes = tuple(admission.placed(pods.probe(job, job.status.attempt, number), seen.quota) for number in numbers)
         stale += _deletions(elastic.probes_to_remove(job, members), None)
         return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared, pods=probes)
     if seen.asks and members.missing:
         # So that they avoid the node if it is in trouble; mostly its answer is there long before the old pods are gone.
         return Decision(deletions=stale, shared=shared, requeue_after_seconds=inquiry.HOLD_SECONDS)
+    lack = admission.lacks(job, seen.quota)
+    if lack is not None and members.missing:
+        return _coming_up(job, members, now, *lack, deletions=stale)
     made_from = edition.edition(seen.stored or job) if members.missing else ""
     new = tuple(
         pods.pod(job, job.status.attempt, worker, site, grouped=grouped, made_from=made_from)
         for worker in members.missing
     )
+    clash = next((text for text in (admission.conflict(pod, seen.quota) for pod in new) if text), "")
+    if clash:
+        return ending.fail(job, members, now, "AdmissionConflict", clash)
+    new = tuple(admission.placed(pod, seen.quota) for pod in new)
     obstacle_of_pods = waiting(members, seen.group if grouped else None)
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)

@@ -17,6 +17,7 @@ from ganger.api.types import TrainingJob
 from ganger.contract import CONTAINER
 from ganger.plan.gang import Gang, created
 from ganger.plan.live import AttemptSeconds, Live, LiveReport
+from ganger.plan.quota import is_held
 from ganger.plan.report import report, terminated
 
 _OPEN = datetime.max.replace(tzinfo=UTC)  # the end of a span that has not ended
@@ -115,7 +116,7 @@ def _step_seconds(job: TrainingJob, news: LiveReport | None, newest: int) -> flo
 def _spans(job: TrainingJob, gang: Gang, live: Live | None, news: LiveReport | None) -> list[Span]:
     """Return the whole way of the present attempt; the last span is open. Training counts as productive."""
     if job.status.is_true("Suspended"):
-        return [Span(_OPEN, "suspended")]
+        return [Span(_OPEN, "queued" if is_held(job.status) else "suspended")]
     if job.status.round > 0:
         way = _round(job, gang, live, news)
     else:

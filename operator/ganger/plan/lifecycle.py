@@ -16,6 +16,7 @@ from ganger.plan.facts import state
 from ganger.plan.failure import Verdict
 from ganger.plan.gang import Gang, created
 from ganger.plan.headway import Headway, last_word, newest_checkpoint
+from ganger.plan.quota import NOT_ADMITTED
 from ganger.plan.report import progress, report, rollbacks, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
@@ -120,13 +121,14 @@ def suspended(
     reason: str = "SuspendRequested",
     message: str = "spec.suspend is true; the gang checkpoints and stops",
 ) -> TrainingJobStatus:
-    """Return the status of a job that was told to stop until it is resumed."""
+    """Return the status of a job that was told to stop until it is resumed, or is held by its queue."""
     facts = [(SUSPENDED, True, reason, message), (PODS_READY, False, "Suspended", message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Suspended", message))
     status = state(_base(job, gang), job, now, *facts)
     status = msgspec.structs.replace(status, workers=f"0/{job.spec.workers}", ready_workers=0, start_time=None)
-    return _phase(_told(job, gang, status), job, now, "Suspended", "suspended")
+    said = message if reason == NOT_ADMITTED else "suspended"
+    return _phase(_told(job, gang, status), job, now, "Suspended", said)
 
 
 def restarting(

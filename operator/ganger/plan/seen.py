@@ -10,6 +10,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
+from ganger.plan.quota import Change, Quota
 from ganger.plan.track import Track
 
 Rank = tuple[int, datetime, str]  # of a gang among others: the smallest goes first (plan/giveway.py)
@@ -38,6 +39,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker;
     track: how their ranks keep up with each other. answer: what was read of the node of a failure;
     asks: it is being read, since less than inquiry.HOLD_SECONDS. rivals: if this gang is stuck, the others that are.
+    quota: what Kueue says, where the job is or was in a queue of it.
     """
 
     stored: TrainingJob | None = None
@@ -54,6 +56,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     answer: Answer | None = None
     asks: bool = False
     rivals: tuple[Rank, ...] = ()
+    quota: Quota | None = None
 
 
 class Deletion(Struct, frozen=True, kw_only=True):
@@ -78,8 +81,8 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     status: the whole new status, or None when it stays. status_delay_seconds: how long the write may wait for company;
     a later pass replaces it. shared: Service, claim and PodGroup to create before the pods. events: emitted after the
-    status write succeeded. delete_job: the time to live is over. requeue_after_seconds: look again then, whatever
-    happens.
+    status write succeeded. workload: what Kueue is told. delete_job: the time to live is over. requeue_after_seconds:
+    look again then, whatever happens.
     """
 
     status: TrainingJobStatus | None = None
@@ -88,10 +91,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     shared: tuple[dict[str, Any], ...] = ()
     pods: tuple[dict[str, Any], ...] = ()
     events: tuple[Event, ...] = ()
+    workload: Change | None = None
     delete_job: bool = False
     requeue_after_seconds: float | None = None
 
     @property
     def empty(self) -> bool:
         """Whether nothing is to be done now."""
-        return not (self.status or self.deletions or self.shared or self.pods or self.delete_job)
+        return not (self.status or self.deletions or self.shared or self.pods or self.workload or self.delete_job)

@@ -57,6 +57,10 @@ class Consistency(Generic[Key]):
         self._metrics = metrics
         self._pending: dict[Key, dict[tuple[str, str, str, bool], _Pending]] = {}
 
+    def include(self, resource: Resource, cache: Cache[Any]) -> None:
+        """Wait for the writes to one more resource."""
+        self._caches[resource] = cache
+
     def wrote(self, key: Key, resource: Resource, written: Metadata) -> None:
         """Remember a create, apply, update or patch by the Metadata that it returned."""
         if written.resource_version:

@@ -24,9 +24,12 @@ VERBS = {
 MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 # What a variable stands for, where a call names no constant. A new call of that kind fails below until it is told here.
 VARIABLES = {
-    ("runtime/reflector.py", "self.resource"): ("TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS"),
+    ("runtime/reflector.py", "self.resource"): (
+        "TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS", "WORKLOADS",
+    ),
     ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "POD_GROUPS"),
-}
+    ("app/queues.py", "resource"): ("FLAVORS", "WORKLOAD_CLASSES"),
+}  # fmt: skip
 # `get` of all of them is one method of execute.py; others go through a variable there only for some.
 ONLY = {
     ("app/execute.py", "create"): ("SERVICES", "CLAIMS", "POD_GROUPS"),
@@ -97,6 +100,7 @@ GUARDED = {"metrics": {"authentication": {"enabled": True}}}
 NAMESPACED = yaml.safe_load(re.search(r"```yaml\n(watchNamespaces.*?)```", README.read_text(), re.DOTALL)[1])
 
 
+NO_KUEUE = {"operator": {"kueue": False}}
 NODE = {("get", "", "nodes")}
 
 
@@ -106,7 +110,7 @@ NODE = {("get", "", "nodes")}
 def test_granted_is_what_the_code_asks_for(chart, values, left_out):
     roles = roles_of(chart.objects(values))
 
-    assert 4 == len(roles)
+    assert 5 == len(roles)
     assert asked() - left_out == granted(roles)
 
 
@@ -128,6 +132,18 @@ def test_who_may_read_the_metrics_is_asked_only_where_that_matters(chart):
     extra = granted(roles_of(chart.objects(GUARDED))) - granted(roles_of(chart.objects()))
 
     assert {("create", "authorization.k8s.io", "subjectaccessreviews")} == extra
+
+
+def test_without_kueue_its_rights_are_not_given(chart):
+    extra = granted(roles_of(chart.objects())) - granted(roles_of(chart.objects({"operator": {"kueue": False}})))
+
+    assert {
+        *((verb, "kueue.x-k8s.io", "workloads") for verb in ("list", "watch", "create", "patch", "delete")),
+        ("patch", "kueue.x-k8s.io", "workloads/status"),
+        ("get", "kueue.x-k8s.io", "resourceflavors"),
+        ("get", "kueue.x-k8s.io", "workloadpriorityclasses"),
+        ("list", "scheduling.k8s.io", "priorityclasses"),
+    } == extra
 
 
 def test_without_the_control_channel_its_rights_are_not_given(chart):
@@ -156,12 +172,12 @@ def secrets_of(objects):
 
 
 def test_the_code_asks_for_what_we_know():
-    assert 36 == len(asked())
+    assert 45 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 
 def test_rights_of_a_namespace_are_given_in_that_namespace_alone(chart):
-    objects = chart.objects({"watchNamespaces": ["team-a", "team-b"]})
+    objects = chart.objects({"watchNamespaces": ["team-a", "team-b"]} | NO_KUEUE)
     roles = roles_of(objects)
     spaces = sorted(role["metadata"]["namespace"] for role in roles if role["kind"] == "Role")
     (everywhere,) = [role for role in roles if role["kind"] == "ClusterRole"]
@@ -169,7 +185,7 @@ def test_rights_of_a_namespace_are_given_in_that_namespace_alone(chart):
     assert ["ganger-system", "ganger-system", "team-a", "team-b"] == spaces
     # Reviews belong to no namespace; they are questions, and answer only who holds a token.
     assert {("create", "authentication.k8s.io", "tokenreviews")} == granted([everywhere])
-    without = chart.objects({"watchNamespaces": ["team-a", "team-b"], "control": {"enabled": False}})
+    without = chart.objects({"watchNamespaces": ["team-a", "team-b"], "control": {"enabled": False}} | NO_KUEUE)
     assert not [found for found in without if found["kind"] == "ClusterRoleBinding"]
 
 
@@ -180,7 +196,7 @@ def test_the_values_that_the_readme_names_leave_nothing_outside_of_namespaces(ch
     assert not {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} & kinds
 
 
-@pytest.mark.parametrize("path", ["watchNamespaces", "control", "rbac", "crds"])
+@pytest.mark.parametrize("path", ["watchNamespaces", "control", "operator", "rbac", "crds"])
 def test_each_of_these_values_is_needed(chart, path):
     others = {key: value for key, value in NAMESPACED.items() if key != path}
     kinds = {found["kind"] for found in chart.objects(others)}

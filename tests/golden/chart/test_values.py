@@ -29,6 +29,7 @@ OTHERS = {
     "operator.logLevel": "debug",
     "operator.readNodes": False,
     "operator.podGroups": False,
+    "operator.kueue": False,
     "operator.extraEnv": [{"name": "A", "value": "b"}],
     "crds.enabled": False,
     "crds.keep": False,

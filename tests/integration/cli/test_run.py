@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "jobs" / "examples"
 SCRIPT = """\
 apiVersion: ganger.dev/v1alpha1
 kind: TrainingJob
-metadata: {name: flaky}
+metadata: {name: flaky, labels: {kueue.x-k8s.io/queue-name: nobody-holds-this-machine}}
 spec:
   command: [sh, flaky.sh]
   workers: 2

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import at, job, with_status
+from builders import at, job, with_spec, with_status
 from ganger.api.observed import Condition
 from ganger.api.status import (
     CheckpointStatus,
@@ -23,6 +23,7 @@ from ganger.cli.report import page
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape, log_line
+from unit.plan.queueing import queued
 
 
 def status(*true: str, reason: str = "Test", because: str = "", **fields) -> TrainingJobStatus:
@@ -66,6 +67,7 @@ def test_sizes_have_three_digits(num_bytes, text):
         ),
         (status(phase="Restarting", message="attempt 0 ended"), "digits is restarting: attempt 0 ended (60s)"),
         (status("Suspended"), "digits is suspended"),
+        (status("Suspended", reason="NotAdmitted", message="queue a: no room"), "digits waits: queue a: no room (60s)"),
     ],
 )
 def test_a_job_in_one_sentence(said, expected):
@@ -162,3 +164,11 @@ def test_the_page_tells_the_newest_checkpoint_the_damaged_ones_and_the_rollbacks
     assert "Checkpoint  step 450, 30s ago, 1.5 KiB, verified, 3 kept, claim digits (missing)" in text
     assert "damaged and never loaded: step_400.corrupt" in text
     assert "Rollbacks   2 (at most 5); last: a NaN or an infinity at step 433, back to step 430, 20s ago" in text
+
+
+def test_a_job_that_waits_in_a_queue_is_not_told_to_resume():
+    queued_ = with_status(queued(), status("Suspended", reason="NotAdmitted"))
+    suspended = with_spec(queued_, suspend=True)
+
+    assert "the queue team has not admitted the job yet" == hint(Seen(job=queued_, now=at(60))).cause
+    assert "'ganger resume digits' lets it go on" == hint(Seen(job=suspended, now=at(60))).fix
