@@ -18,6 +18,7 @@ from ganger.observe.logs import about
 from ganger.plan import lifecycle
 from ganger.plan.decide import decide
 from ganger.plan.inquiry import question
+from ganger.plan.quota import Quota
 from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.controller import WAITING_SECONDS
 from ganger.runtime.events import Recorder
@@ -66,9 +67,12 @@ class Reconciler:
         with about(namespace=key[0], job=key[1], uid=job.metadata.uid, attempt=job.status.attempt):
             if _is_silent(job, self._caches):
                 self._reports.forget(key)  # else workers that are gone would count for how often the others report
-            return await self._pass(key, fill(job, self._default_image))
+            quota = await self._queues.seen(job) if self._queues is not None else None
+            if self._caches.jobs.get(*key) is not job:
+                return None  # it changed while Kueue's objects were read, and is in the queue again for that
+            return await self._pass(key, fill(job, self._default_image), quota)
 
-    async def _pass(self, key: Key, job: TrainingJob) -> float | None:
+    async def _pass(self, key: Key, job: TrainingJob, quota: Quota | None) -> float | None:
         memory = self._memory(job)
         self._inquire(key, job, job.status, memory)
         now = self._clock.monotonic()
@@ -84,7 +88,7 @@ class Reconciler:
             track=self._reports.track(key, job.metadata.uid, job.status.attempt),
             answer=memory.answer,
             asks=memory.asks(now),
-            quota=await self._queues.seen(job) if self._queues is not None else None,
+            quota=quota,
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         if await self._executor.doubts(job, decision, self._caches):

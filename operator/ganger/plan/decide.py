@@ -70,12 +70,12 @@ def decide(
     decision = _decide(job, seen, members, fallen, now, unsupported, site)
     if not job.status.finished and not job.spec.suspend:
         decision = _until(decision, lost.wake_seconds(job, seen.pods, now), quota.retry_seconds(seen.quota))
-    decision = msgspec.structs.replace(decision, workload=workload.change(asked, members, seen.quota, now))
+    decision = msgspec.structs.replace(decision, workload=workload.change(asked, members, seen.quota, now, seen.stored))
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
     status = progress.accounted(job, fallen, seen.live, now, decayed(decision.status, now))
-    status = state(status, job, now, *admission.facts(asked, seen.quota, quota.hold(asked, seen.quota)))
+    status = state(status, job, now, *admission.facts(asked, seen.quota, quota.hold(asked, seen.quota, seen.stored)))
     events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
@@ -97,7 +97,7 @@ def _decide(
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
-    held = quota.hold(job, seen.quota)
+    held = quota.hold(job, seen.quota, seen.stored)
     if held is not None:
         return _suspended(job, seen, members, now, site, held)
     other = (

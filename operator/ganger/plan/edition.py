@@ -12,6 +12,7 @@ import msgspec
 
 from ganger.api.freeze import FROZEN
 from ganger.api.observed import Pod
+from ganger.api.queueing import Workload
 from ganger.api.types import TrainingJob, encode
 from ganger.contract import ANNOTATION_EDITION
 
@@ -26,8 +27,8 @@ def edition(job: TrainingJob) -> str:
     return f"{job.metadata.generation}-{_digest(job)}"
 
 
-def outdated(job: TrainingJob, pods: Iterable[Pod]) -> bool:
-    """Whether a pod was made from a spec in which a frozen field was another. Pure.
+def outdated(job: TrainingJob, pods: Iterable[Pod | Workload]) -> bool:
+    """Whether a pod, or the Workload of a gang, was made from a spec in which a frozen field was another. Pure.
 
     Within one generation nothing has changed, whatever another version of the operator makes of the defaults. Pods of a
     version that did not say what they were made from are taken as they are.

@@ -13,6 +13,7 @@ from ganger.api.queueing import Flavor, Workload
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_QUEUE
+from ganger.plan import edition
 from ganger.plan.gang import Gang, is_over
 
 ADMITTED = "Admitted"
@@ -74,8 +75,8 @@ def is_held(status: TrainingJobStatus) -> bool:
     return suspension is not None and (suspension.status, suspension.reason) == ("True", NOT_ADMITTED)
 
 
-def hold(job: TrainingJob, quota: Quota | None) -> Hold | None:
-    """Return what keeps the job from having pods, None where nothing of Kueue does."""
+def hold(job: TrainingJob, quota: Quota | None, stored: TrainingJob | None = None) -> Hold | None:
+    """Return what keeps the job from having pods, None where nothing of Kueue does. stored: see plan/edition.py."""
     name = queue(job)
     if not name:
         return None
@@ -92,6 +93,8 @@ def hold(job: TrainingJob, quota: Quota | None) -> Hold | None:
     if workload.is_true("Finished"):
         text = f"Workload {workload.metadata.name} was finished by somebody else; delete it to queue the job anew"
         return Hold(reason="WorkloadFinished", message=text)
+    if edition.outdated(stored or job, (workload,)):
+        return Hold(reason="SpecChanged", message=f"queue {name}: the spec was changed; quota is asked for anew")
     evicted = workload.condition("Evicted")
     if evicted is not None and evicted.status == "True" and workload.is_true("QuotaReserved"):
         text = f"queue {name}: Kueue evicted the job ({evicted.reason}): {evicted.message}"

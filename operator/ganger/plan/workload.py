@@ -15,8 +15,8 @@ from ganger.api.conditions import upsert
 from ganger.api.observed import Condition
 from ganger.api.queueing import GROUP, LABEL_CLASS, LABEL_JOB_UID, LABEL_MAX_SECONDS, PODS_PRIORITY, VERSIONS, Workload
 from ganger.api.types import TrainingJob, encode
-from ganger.contract import API_GROUP, KIND
-from ganger.plan import elastic, lifecycle, names, pods
+from ganger.contract import ANNOTATION_EDITION, API_GROUP, KIND
+from ganger.plan import edition, elastic, lifecycle, names, pods
 from ganger.plan.admission import POD_SET
 from ganger.plan.gang import Gang, is_over
 from ganger.plan.quota import ADMITTED, Change, Priority, Quota, has_stopped, queue
@@ -39,8 +39,8 @@ def wanted_class(job: TrainingJob) -> tuple[str, str]:
     return (GROUP, label) if label else (PODS_PRIORITY, job.spec.priority_class_name or "")
 
 
-def manifest(job: TrainingJob, priority: Priority) -> dict[str, Any]:
-    """Return the Workload of a job."""
+def manifest(job: TrainingJob, priority: Priority, stored: TrainingJob | None = None) -> dict[str, Any]:
+    """Return the Workload of a job. stored: the job without the operator's defaults, see plan/edition.py."""
     return {
         "apiVersion": f"{GROUP}/{VERSIONS[0]}",
         "kind": "Workload",
@@ -48,27 +48,31 @@ def manifest(job: TrainingJob, priority: Priority) -> dict[str, Any]:
             "name": name(job),
             "namespace": job.metadata.namespace,
             "labels": names.labels(job) | {LABEL_JOB_UID: job.metadata.uid},
+            "annotations": {ANNOTATION_EDITION: edition.edition(stored or job)},
             "ownerReferences": [names.owner_reference(job)],
         },
         "spec": {key: value for key, value in _spec(job, priority).items() if value is not None},
     }
 
 
-def change(job: TrainingJob, gang: Gang, quota: Quota | None, now: datetime) -> Change | None:
+def change(
+    job: TrainingJob, gang: Gang, quota: Quota | None, now: datetime, stored: TrainingJob | None = None
+) -> Change | None:
     """Return the next write to the job's Workload, None where nothing is to be said."""
     if quota is None or quota.state != "Served":
         return None
     workload = quota.workload
     if workload is None:
         asks = queue(job) and not job.status.finished and not job.spec.suspend and has_stopped(gang)
-        return Change(verb="create", body=manifest(job, quota.priority)) if asks and quota.priority else None
+        return Change(verb="create", body=manifest(job, quota.priority, stored)) if asks and quota.priority else None
     if workload.metadata.deletion_timestamp is not None:
         return None
     if job.status.finished:
         return _finish(job, workload, now) if has_stopped(gang) else None
-    if not queue(job) or (job.spec.suspend and has_stopped(gang)):
+    is_old = job.spec.suspend or edition.outdated(stored or job, (workload,))
+    if not queue(job) or (is_old and has_stopped(gang)):
         return Change(verb="delete", target=workload.metadata)
-    if job.spec.suspend or workload.is_true("Finished"):
+    if is_old or workload.is_true("Finished"):
         return None
     reserved = workload.is_true("QuotaReserved")
     if workload.is_true("Evicted") and reserved:

@@ -155,3 +155,18 @@ def test_the_next_operator_finds_the_gang_admitted_and_leaves_it_alone(queues):
 
     assert names == queues.pod_names()
     assert "restarts" not in queues.status("digits")
+
+
+def test_a_job_that_was_edited_while_no_operator_looked_asks_for_what_it_needs_now(queues):
+    queues.queue_job("digits")
+    names = queues.train("digits")
+    queues.operators[0].stop()
+    path = f"{queues.jobs}/digits"
+    queues.api.merge(path, {"spec": {"suspend": True}})
+    queues.api.merge(path, {"spec": {"resources": {"requests": {"cpu": "500m"}}, "suspend": False}})
+    queues.start_operator("operator-b")
+    queues.stop_pods(names)
+    queues.train("digits")
+    (container,) = queues.workload("digits")["spec"]["podSets"][0]["template"]["spec"]["containers"]
+
+    assert {"cpu": "500m"} == container["resources"]["requests"]

@@ -352,3 +352,15 @@ async def test_an_answer_in_memory_decides(world):
     await world.sync(a_job)
 
     assert ("Ready=False",) == world.decision.status.restarts.last.node_conditions
+
+
+async def test_a_job_that_changed_while_its_quota_was_read_is_left_to_the_next_pass(world):
+    class Slow:
+        async def seen(self, job_):
+            world.caches.jobs.put(with_spec(job(), suspend=True))
+
+    reconciler = Reconciler(world.caches, world, world, world, "image:v1", lambda key: None, queues=Slow())
+    world.caches.jobs.put(job())
+
+    assert None is await reconciler.sync(KEY)
+    assert [] == world.executed

@@ -5,6 +5,7 @@ import pytest
 
 from builders import at, pod, running_gang, with_spec, with_status
 from ganger.api.conditions import upsert
+from ganger.plan import quota
 from ganger.plan import workload as asking
 from ganger.plan.decide import decide
 from ganger.plan.gang import gang
@@ -185,6 +186,17 @@ def test_a_suspended_job_takes_its_workload_back_when_its_gang_has_stopped():
 
     assert None is change(a_job, quota, pod(a_job, 0))
     assert ("delete", "wl-1") == (change(a_job, quota).verb, change(a_job, quota).target.uid)
+
+
+def test_a_workload_of_an_older_edition_of_the_spec_stops_its_gang_and_is_made_anew():
+    a_job = queued(resources={"requests": {"cpu": "1"}})
+    found = served(workload(a_job, admitted=True))
+    more = with_spec(a_job, resources=queued(resources={"requests": {"cpu": "2"}}).spec.resources)
+    same = with_spec(a_job, ttl_seconds_after_finished=9)
+
+    assert ("delete", None) == (change(more, found).verb, change(more, found, pod(more, 0)))
+    assert "SpecChanged" == quota.hold(more, found).reason
+    assert (None, None) == (quota.hold(same, found), change(same, found))
 
 
 def test_a_job_that_left_its_queue_takes_its_workload_back():
