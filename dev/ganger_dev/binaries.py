@@ -29,7 +29,7 @@ class Tool:
     """One program to build.
 
     module: the Go module that holds it. package: its main package below the module, "" for the root.
-    usual_minutes: what a build took on two cores, for the progress line only.
+    usual_minutes: what a build took on two cores, for the progress line only. optional: built only when it is named.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Tool:
     version: str
     package: str = ""
     usual_minutes: float = 1.0
+    optional: bool = False
 
     @property
     def directory_name(self) -> str:
@@ -75,6 +76,9 @@ TOOLS: dict[str, Tool] = {
         _kube("kube-proxy", 0.5),
         Tool(name="coredns", module="github.com/coredns/coredns", version="1.15.0", usual_minutes=3),
         Tool(name="helm", module="helm.sh/helm/v4", version="4.3.1", package="cmd/helm", usual_minutes=2),
+        Tool(
+            name="helm3", module="helm.sh/helm/v3", version="3.22.0", package="cmd/helm", usual_minutes=2, optional=True
+        ),
         Tool(name="crictl", module="sigs.k8s.io/cri-tools", version="1.37.0", package="cmd/crictl", usual_minutes=0.5),
         Tool(name="kueue", module="sigs.k8s.io/kueue", version="0.19.2", package="cmd/kueue", usual_minutes=5),
     )
@@ -94,11 +98,11 @@ def missing(names: Iterable[str]) -> list[str]:
 
 
 def ensure(*names: str) -> dict[str, Path]:
-    """Return the paths of the named programs (all when none is named), building what is missing.
+    """Return the paths of the named programs (all but optional ones when none is named), building what is missing.
 
     Raises DevError when Go or disk space is missing or a build fails.
     """
-    chosen = names or tuple(TOOLS)
+    chosen = names or tuple(name for name, tool in TOOLS.items() if not tool.optional)
     if missing(chosen):
         with locked("binaries"):
             todo = missing(chosen)

@@ -53,14 +53,14 @@ def combinations(programs: Programs, tally: Tally, *, definitions: bool) -> None
     taken: set[str] = set()
     for row in covering(factors):
         values = space.nested(row)
-        answer = programs.helm("template", "ganger", str(CHART), "--dry-run=server", values=values)
+        answer = programs.helm("template", "ganger", str(CHART), programs.ask_server, values=values)
         tally.expect(f"combinations rendered {world}", json.dumps(values), answer.ok, answer.error)
         if answer.ok:
             _dry_run(programs, tally, _objects(answer.out), taken, world)
     tally.held[f"pairs of values in them {world}"] = len(pairs(factors))
     for path in () if definitions else space.NEED_DEFINITIONS:
         values = space.nested({path: True})
-        answer = programs.helm("template", "ganger", str(CHART), "--dry-run=server", values=values)
+        answer = programs.helm("template", "ganger", str(CHART), programs.ask_server, values=values)
         said = f"{path}=true needs the"
         tally.expect("values refused for a missing definition", path, not answer.ok and said in answer.error, answer)
 

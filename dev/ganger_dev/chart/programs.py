@@ -29,28 +29,30 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """The two programs. home: a folder for their caches, one for each cluster. kubeconfig: None for no cluster."""
+    """The two programs of the cache. home: a folder for what they remember, one for each cluster.
 
-    helm_path: Path
-    kubectl_path: Path
+    kubeconfig: None for no cluster. name: helm, or helm3.
+    """
+
     home: Path
     kubeconfig: Path | None = None
+    name: str = "helm"
 
-    @classmethod
-    def at(cls, home: Path, kubeconfig: Path | None = None) -> Programs:
-        """Return the programs of the cache, with a new folder as their home."""
-        home.mkdir()
-        helm, kubectl = binaries.path_of("helm"), binaries.path_of("kubectl")
-        return cls(helm_path=helm, kubectl_path=kubectl, home=home, kubeconfig=kubeconfig)
+    @property
+    def ask_server(self) -> str:
+        """Return the option by which `helm template` asks the server what it serves; helm 3 checks its objects too."""
+        return "--validate" if self.name == "helm3" else "--dry-run=server"
 
     def helm(self, *arguments: str, values: object = None, namespace: str = NAMESPACE) -> Answer:
         """Run helm in the namespace; values are handed over as a file would be."""
         more = ["--values", "-"] if values is not None else []
-        return self._run([str(self.helm_path), *arguments, "--namespace", namespace, *more], json.dumps(values))
+        return self._run(
+            [str(binaries.path_of(self.name)), *arguments, "--namespace", namespace, *more], json.dumps(values)
+        )
 
     def kubectl(self, *arguments: str, stdin: str = "") -> Answer:
         """Run kubectl."""
-        return self._run([str(self.kubectl_path), f"--cache-dir={self.home / 'kubectl'}", *arguments], stdin)
+        return self._run([str(binaries.path_of("kubectl")), f"--cache-dir={self.home / 'kubectl'}", *arguments], stdin)
 
     def get(self, *arguments: str) -> dict[str, Any] | None:
         """Return an object, or None where there is none."""
@@ -58,6 +60,7 @@ class Programs:
         return json.loads(answer.out) if answer.ok and answer.out else None
 
     def _run(self, command: list[str], stdin: str) -> Answer:
+        self.home.mkdir(exist_ok=True)
         environment = os.environ | {"HOME": str(self.home), "HELM_CACHE_HOME": str(self.home / "helm")}
         environment |= {"KUBECONFIG": str(self.kubeconfig) if self.kubeconfig else os.devnull}
         done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, timeout=600)

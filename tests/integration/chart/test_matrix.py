@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 @pytest.fixture
 def programs(helm, control_plane, tmp_path):
     """helm and kubectl, that remember nothing of what the server served before."""
-    return Programs.at(tmp_path / "home", control_plane.kubeconfig)
+    return Programs(home=tmp_path / "home", kubeconfig=control_plane.kubeconfig)
 
 
 @pytest.mark.usefixtures("others")
