@@ -16,7 +16,7 @@ import msgspec
 from ganger.api.observed import Pod
 from ganger.api.status import Failure, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.contract import CONTROLLER, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, RESTART_GRACE_SECONDS
+from ganger.contract import CONTROLLER, RESTART_GRACE_SECONDS
 from ganger.plan import (
     admission,
     avoid,
@@ -35,9 +35,8 @@ from ganger.plan import (
     pods,
     progress,
     quota,
-    service,
+    shared,
     straggler,
-    volumes,
     workload,
 )
 from ganger.plan.facts import state
@@ -251,7 +250,7 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         decision = _coming_up(job, members, now, "Backoff", f"the next attempt starts at {not_before:%H:%M:%S} UTC")
         return msgspec.structs.replace(decision, requeue_after_seconds=left, deletions=stale)
     grouped = podgroup.is_grouped(job, members, site)
-    obstacle = _obstacle(job, seen, grouped=grouped)
+    obstacle = shared.obstacle(job, seen, grouped=grouped)
     if obstacle is not None:
         return _coming_up(job, members, now, *obstacle, deletions=stale)
     if seen.refusal is not None and not members.started:
@@ -261,15 +260,15 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         is_well = not members.missing or elastic.is_enough(job, members)
         half = _deletions(() if is_well else members.present.values(), RESTART_GRACE_SECONDS)
         return _coming_up(job, members, now, seen.refusal.reason, seen.refusal.message, deletions=stale + half)
-    shared = _shared(job, seen, members, site, grouped=grouped)
+    to_share = shared.missing(job, seen, members, site, grouped=grouped)
     if members.started:
         numbers = elastic.probes_to_make(job, members, now) if seen.refusal is None else ()
         probes = tuple(admission.placed(pods.probe(job, job.status.attempt, number), seen.quota) for number in numbers)
         stale += _deletions(elastic.probes_to_remove(job, members), None)
-        return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=shared, pods=probes)
+        return msgspec.structs.replace(_running(job, seen, members, now, stale), shared=to_share, pods=probes)
     if seen.asks and members.missing:
         # So that they avoid the node if it is in trouble; mostly its answer is there long before the old pods are gone.
-        return Decision(deletions=stale, shared=shared, requeue_after_seconds=inquiry.HOLD_SECONDS)
+        return Decision(deletions=stale, shared=to_share, requeue_after_seconds=inquiry.HOLD_SECONDS)
     lack = admission.lacks(job, seen.quota)
     if lack is not None and members.missing:
         return _coming_up(job, members, now, *lack, deletions=stale)
@@ -286,41 +285,7 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
     if obstacle_of_pods.hopeless:
         return ending.fail(job, members, now, obstacle_of_pods.reason, obstacle_of_pods.message)
     reason, text = obstacle_of_pods.reason, obstacle_of_pods.message
-    return _coming_up(job, members, now, reason, text, deletions=stale, shared=shared, pods=new)
-
-
-def _shared(job: TrainingJob, seen: Seen, members: Gang, site: Site, *, grouped: bool) -> tuple[dict[str, object], ...]:
-    """Return the claim, the Service and the PodGroup that are missing.
-
-    The Service waits for worker 0's address: without one to publish, the endpoint controllers write twice as often.
-    """
-    wanted = (
-        (volumes.claim(job), seen.claim),
-        (service.service(job) if members.has_meeting_point else None, seen.service),
-        (podgroup.pod_group(job, site) if grouped and site.pod_groups and not members.is_placed else None, seen.group),
-    )
-    return tuple(manifest for manifest, present in wanted if manifest is not None and present is None)
-
-
-def _obstacle(job: TrainingJob, seen: Seen, *, grouped: bool) -> tuple[str, str] | None:
-    """Return reason and message of what must be out of the way before anything is created."""
-    if seen.squatters:
-        names = ", ".join(seen.squatters[:4])
-        return "WaitingForPreviousPods", f"pods of another owner carry the names that are needed: {names}"
-    found = seen.service
-    if found is not None and service.service(job) is not None and found.metadata.controller_uid != job.metadata.uid:
-        return "WaitingForPreviousService", f"service {found.metadata.name} belongs to another owner"
-    if grouped and seen.group is not None and seen.group.metadata.controller_uid != job.metadata.uid:
-        return "WaitingForPreviousGroup", f"PodGroup {seen.group.metadata.name} belongs to another owner"
-    claim = seen.claim
-    if claim is not None and volumes.claim(job) is not None:
-        if claim.metadata.deletion_timestamp is not None:
-            return "WaitingForPreviousVolume", f"claim {claim.metadata.name} is being deleted"
-        labels = claim.metadata.labels
-        if labels.get(LABEL_MANAGED_BY) != MANAGED_BY or labels.get(LABEL_JOB) != job.metadata.name:
-            remedy = "rename the job or name the claim in spec.checkpoint.volume.claimName"
-            return "VolumeConflict", f"claim {claim.metadata.name} exists and is not of this job; {remedy}"
-    return None
+    return _coming_up(job, members, now, reason, text, deletions=stale, shared=to_share, pods=new)
 
 
 def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: tuple[Deletion, ...]) -> Decision:
