@@ -91,6 +91,7 @@ def test_it_trains_where_the_operator_watches(chart, watched, expected):
 def test_it_may_make_and_look_at_jobs_and_reads_nothing_else(chart):
     assert {
         *((verb, "ganger.dev", "trainingjobs") for verb in ("create", "get", "list", "watch", "delete")),
+        ("create", "", "pods"),  # which the admission policy asks of whoever submits
         ("list", "", "pods"),
         ("list", "", "events"),
     } == granted([hooks(chart)["Role"]])

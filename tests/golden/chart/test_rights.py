@@ -102,6 +102,10 @@ NAMESPACED = yaml.safe_load(re.search(r"```yaml\n(watchNamespaces.*?)```", READM
 
 NO_KUEUE = {"operator": {"kueue": False}}
 NODE = {("get", "", "nodes")}
+CLUSTER_SCOPED = {
+    "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -193,15 +197,15 @@ def test_the_values_that_the_readme_names_leave_nothing_outside_of_namespaces(ch
     kinds = {found["kind"] for found in chart.objects(NAMESPACED)}
 
     assert {"Deployment", "Role", "RoleBinding"} <= kinds
-    assert not {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} & kinds
+    assert not CLUSTER_SCOPED & kinds
 
 
-@pytest.mark.parametrize("path", ["watchNamespaces", "control", "operator", "rbac", "crds"])
+@pytest.mark.parametrize("path", ["watchNamespaces", "control", "operator", "rbac", "crds", "admissionPolicies"])
 def test_each_of_these_values_is_needed(chart, path):
     others = {key: value for key, value in NAMESPACED.items() if key != path}
     kinds = {found["kind"] for found in chart.objects(others)}
 
-    assert {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} & kinds
+    assert CLUSTER_SCOPED & kinds
 
 
 def test_elections_touch_one_lease_alone(chart):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from apiclient import ApiClient, wait_for
+from ganger.api.types import decode
+from ganger.plan import pods as builder
 from ganger_dev import kubeconfig
 from ganger_dev.processes import free_ports
 from golden.chart.rendered import Chart
@@ -287,9 +289,12 @@ def test_the_admission_that_guards_owner_references_was_on(restricted):
         "apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "name": "owner", "uid": uid, "controller": True,
     }  # fmt: skip
 
+    job = decode(
+        {"metadata": {"name": "owner", "namespace": restricted.namespace}, "spec": {"image": "x", "task": "m:t"}}
+    )
+
     def pod(name, **more):
-        spec = {"containers": [{"name": "c", "image": "x"}]}
-        return {"kind": "Pod", "metadata": {"name": name, "ownerReferences": [reference | more]}, "spec": spec}
+        return builder.pod(job, 0, 0) | {"metadata": {"name": name, "ownerReferences": [reference | more]}}
 
     operator.create(restricted.pods, pod("free"))
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -1,0 +1,201 @@
+"""What the operator's token can make of a pod: workers of jobs, and nothing that is more than they are."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apiclient import wait_for
+from ganger.api.defaults import fill
+from ganger.api.types import decode
+from ganger.plan import pods as builder
+from ganger.plan import service as services
+from ganger.plan.site import Site
+from integration.security.conftest import Answer, a_job, jobs, pods
+from integration.security.escalations import ESCALATIONS, escalated
+
+pytestmark = pytest.mark.integration
+EXAMPLES = sorted((Path(__file__).parents[3] / "jobs" / "examples").glob("*/*.yaml"))
+SITE = Site(control_url="https://ganger-control.ganger-system.svc:9443", authority="PEM", restarts_containers=True)
+UID = "9a3f6c1e-6f39-4d52-8e0b-2f9c6f0f8f11"
+JOBS = {
+    "task": {},
+    "script": {"script": ["train.py"], "task": None, "workers": 2},
+    "command": {"command": ["sleep", "1"], "task": None},
+    "GPUs": {"resources": {"limits": {"nvidia.com/gpu": 8, "memory": "64Gi"}}, "processesPerWorker": 8, "workers": 2},
+    "devices by claim": {"resources": {"claims": [{"name": "gpus", "templateName": "two-h100", "gpus": 2}]}},
+    "elastic": {"workers": 2, "elastic": {"minWorkers": 1, "maxWorkers": 4}},
+    "checkpoints": {"checkpoint": {"volume": {"size": "1Gi"}, "everySteps": 10}, "workers": 2},
+    "claim for checkpoints": {"checkpoint": {"volume": {"claimName": "c", "path": "a/b"}, "everySteps": 10}},
+    "code of a ConfigMap": {"code": {"configMap": {"name": "code"}}},
+    "code of an image": {"code": {"image": {"reference": "registry.local/code:v1"}}},
+    "code of a claim": {"code": {"claim": {"claimName": "code"}}},
+    "every volume": {
+        "volumes": [
+            {"name": "a", "claim": {"claimName": "a"}},
+            {"name": "b", "configMap": {"name": "b"}},
+            {"name": "c", "secret": {"name": "c"}},
+            {"name": "d", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+            {"name": "e", "image": {"reference": "registry.local/data:v1"}},
+            {"name": "f", "ephemeral": {"size": "1Gi"}},
+        ],
+        "volumeMounts": [{"name": "a", "mountPath": "/data", "subPath": "train", "readOnly": True}],
+    },
+    "environment": {
+        "env": [
+            {"name": "A", "value": "b"},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+        ],
+        "envFrom": [{"secretRef": {"name": "s"}}],
+    },
+    "placement": {
+        "nodeSelector": {"gpu": "h100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"},
+        ],
+        "schedulerName": "volcano",
+        "serviceAccountName": "default",
+        "imagePullSecrets": [{"name": "pull"}],
+    },
+}
+
+
+def typed(namespace, spec, name="digits", uid=UID):
+    """The job of a manifest as the operator knows it."""
+    spec = {key: value for key, value in ({"task": "m:t"} | spec).items() if value is not None}
+    return fill(decode({"metadata": {"name": name, "namespace": namespace, "uid": uid}, "spec": spec}), "x:v1")
+
+
+def made(job):
+    """Pods that the operator makes for it: a worker of a group that it hears, one that it does not, and a probe."""
+    return [builder.pod(job, 0, 0, SITE, grouped=True), builder.pod(job, 1, 0), builder.probe(job, 0, 0)]
+
+
+def creates(user, body):
+    """The answer to the creation of a pod, without one."""
+    return user.ask("POST", f"{pods(body['metadata']['namespace'])}?dryRun=All&fieldValidation=Strict", body)
+
+
+@pytest.fixture(scope="module")
+def restricted(guarded):
+    """A namespace of the Pod Security level restricted, which the API server enforces."""
+    return guarded.make_namespace("restricted", **{"pod-security.kubernetes.io/enforce": "restricted"})
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_pod_that_the_operator_builds_passes_in_a_restricted_namespace(guarded, operator, restricted, name):
+    job = a_job(**JOBS[name])
+    job["spec"] = {key: value for key, value in job["spec"].items() if value is not None}
+    guarded.admin.call("POST", f"{jobs(restricted)}?dryRun=All&fieldValidation=Strict", job)
+    for pod in made(typed(restricted, JOBS[name])):
+        assert Answer(200) == creates(operator, pod), pod["metadata"]["name"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_every_example_is_taken_and_so_are_its_pods(submitter, operator, place, restricted, path):
+    for manifest in yaml.safe_load_all(path.read_text()):
+        assert Answer(200) == submitter.ask("POST", f"{jobs(place)}?dryRun=All&fieldValidation=Strict", manifest)
+        for pod in made(typed(restricted, manifest["spec"], manifest["metadata"]["name"])):
+            # Who makes the claims and ConfigMaps that it names is not asked of a pod.
+            assert Answer(200) == creates(operator, pod)
+
+
+def test_there_are_as_many_escalations_as_were_promised():
+    assert 40 <= len(ESCALATIONS)
+    assert 40 <= sum(change.by_policy for change in ESCALATIONS.values())
+
+
+@pytest.mark.parametrize("name", ESCALATIONS)
+def test_the_operators_token_makes_no_such_pod(guarded, operator, place, name):
+    change = ESCALATIONS[name]
+    honest = builder.pod(typed(place, {}), 0, 0, SITE)
+    body = escalated(copy.deepcopy(honest), change)
+    assert honest != body
+    answer = creates(operator, body)
+
+    assert change.says in answer.message
+    if change.by_policy:
+        assert (403, True) == (answer.code, "ValidatingAdmissionPolicy 'ganger-system.ganger.pods'" in answer.message)
+        # Else the pod would be refused for something that has nothing to do with who makes it.
+        assert Answer(200) == creates_as_admin(guarded, body)
+    else:
+        assert 422 == answer.code
+
+
+def creates_as_admin(guarded, body):
+    path = f"{pods(body['metadata']['namespace'])}?dryRun=All&fieldValidation=Strict"
+    guarded.admin.call("POST", path, body)
+    return Answer(200)
+
+
+@pytest.mark.parametrize("name", [name for name, change in ESCALATIONS.items() if change.job is not None])
+def test_no_job_can_ask_for_such_a_pod(submitter, place, name):
+    job = a_job(**ESCALATIONS[name].job)
+    refused = submitter.ask("POST", f"{jobs(place)}?dryRun=All&fieldValidation=Strict", job)
+
+    assert refused.code in (400, 422)
+    assert "spec." in refused.message
+
+
+def test_a_field_that_a_lenient_client_slips_in_is_not_stored(submitter, place):
+    job = a_job(hostNetwork=True, securityContext={"privileged": True})
+    stored = submitter.api.call("POST", f"{jobs(place)}?dryRun=All&fieldValidation=Ignore", job)
+
+    assert {"hostNetwork", "securityContext"}.isdisjoint(stored["spec"])
+
+
+def test_kube_system_is_no_place_for_its_pods(operator):
+    answer = creates(operator, builder.pod(typed("kube-system", {}), 0, 0))
+
+    assert (403, True) == (answer.code, "metadata.namespace" in answer.message)
+
+
+def test_a_sidecar_that_is_restricted_too_and_the_identity_of_a_cloud_may_be_injected(operator, place):
+    pod = builder.pod(typed(place, {}), 0, 0, SITE)
+    sidecar = {
+        "name": "proxy", "image": "x", "restartPolicy": "Always",
+        "securityContext": pod["spec"]["containers"][0]["securityContext"],
+        "readinessProbe": {"httpGet": {"port": 15021}},
+    }  # fmt: skip
+    token = {"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}}
+    pod["spec"]["initContainers"] = [sidecar]
+    pod["spec"]["volumes"].append({"name": "cloud", "projected": {"sources": [token]}})
+
+    assert Answer(200) == creates(operator, pod)
+
+
+def test_its_token_deletes_no_pod_of_somebody_else(guarded, operator, namespace):
+    uid = guarded.admin.create(jobs(namespace), a_job())["metadata"]["uid"]
+    honest = builder.pod(typed(namespace, {}, uid=uid), 0, 0)
+    foreign = honest | {"metadata": {"name": "foreign", "namespace": namespace}}
+    guarded.admin.create(pods(namespace), foreign)
+    answer = operator.ask("DELETE", f"{pods(namespace)}/foreign")
+
+    assert (403, True) == (answer.code, "deletes pods of TrainingJobs alone" in answer.message)
+    guarded.admin.create(pods(namespace), honest)
+    assert Answer(200) == operator.ask("DELETE", f"{pods(namespace)}/{honest['metadata']['name']}")
+
+
+def test_a_pod_of_an_invented_job_does_not_stay(operator, guarded, place):
+    """No policy can look the owner up; the garbage collector does."""
+    pod = builder.pod(typed(place, {}), 0, 0)
+    path = f"{pods(place)}/{pod['metadata']['name']}"
+
+    assert Answer(200) == operator.ask("POST", pods(place), pod)
+    wait_for(lambda: guarded.admin.get(path) is None, 60, "the pod is collected")
+
+
+def test_its_token_makes_no_service_but_that_of_a_gang(operator, place):
+    gang = services.service(typed(place, {"workers": 2}))
+    path = f"/api/v1/namespaces/{place}/services?dryRun=All"
+
+    assert Answer(200) == operator.ask("POST", path, gang)
+    for change in ({"type": "LoadBalancer", "clusterIP": None}, {"clusterIP": None}, {"externalIPs": ["10.0.0.53"]}):
+        answer = operator.ask("POST", path, gang | {"spec": gang["spec"] | change})
+        assert (403, True) == (answer.code, "the Service of a gang is headless" in answer.message), change
+    alone = gang | {"metadata": {"name": "alone"}}
+    assert "makes Services of TrainingJobs alone" in operator.ask("POST", path, alone).message
