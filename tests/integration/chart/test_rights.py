@@ -18,7 +18,7 @@ from ganger.plan import pods as builder
 from ganger_dev import kubeconfig
 from ganger_dev.processes import free_ports
 from golden.chart.rendered import Chart
-from golden.chart.test_rights import granted, roles_of
+from golden.chart.test_rights import GUARDED, granted, roles_of
 from integration.chart.conftest import CHART, NAMESPACE
 from integration.chart.test_install import DEFINITION, established
 from integration.operator.conftest import ROOT, Operator, World
@@ -57,6 +57,7 @@ class Restricted(World):
             "GANGER_NAMESPACE": NAMESPACE,
             "GANGER_WATCH_NAMESPACES": ",".join(self.watched),
             "GANGER_READ_NODES": "false" if self.watched else "true",  # as the chart sets it
+            "GANGER_METRICS_AUTH": "false" if self.watched else "true",
             "GANGER_POD": name,
             "GANGER_HTTP_PORT": str(port),
             "GANGER_POD_IP": "10.1.2.3",
@@ -114,8 +115,8 @@ def world(control_plane, namespaces, namespace, history, tmp_path):
 
 @pytest.fixture
 def restricted(helm, world):
-    """An operator of the whole cluster."""
-    with installed(helm, world, {}):
+    """An operator of the whole cluster, with every right that the chart can give."""
+    with installed(helm, world, GUARDED):
         yield world
 
 
@@ -125,6 +126,18 @@ def confined(helm, world):
     world.watched = (world.namespace,)
     with installed(helm, world, {"watchNamespaces": [world.namespace]}):
         yield world
+
+
+def scrape(world):
+    """The HTTP status that somebody without the right gets from /metrics."""
+    path = f"/api/v1/namespaces/{world.namespace}/serviceaccounts/default/token"
+    token = world.api.call("POST", path, {"spec": {}})["status"]["token"]
+    request = urllib.request.Request(f"https://localhost:{world.control_port}/metrics")
+    request.add_header("Authorization", f"Bearer {token}")
+    trust = ssl._create_unverified_context()  # who answers is not the question here
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, context=trust, timeout=10)
+    return caught.value.code
 
 
 def report(world, pod):
@@ -233,6 +246,7 @@ def requests_of(control_plane, user):
 def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, helm):
     life_of_a_job(restricted)
     strangers_in_the_way(restricted)
+    assert 403 == scrape(restricted)
     assert 0 == restricted.operators[0].stop()
     log = restricted.operators[0].log.read_text()
     found = restricted.requests()
@@ -245,6 +259,7 @@ def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, 
     used |= {("create", "discovery.k8s.io", "endpointslices")}
     # Kueue's rights are used where Kueue is: tests/integration/queues.
     assert granted(roles_of(Chart(helm.program).objects({"operator": {"kueue": False}}))) == used
+    assert granted(roles_of(Chart(helm.program).objects(GUARDED))) == used
 
 
 def test_an_operator_of_one_namespace_needs_no_right_beyond_it(confined):
