@@ -68,6 +68,10 @@ itest: setup ## integration tests on a real API server
 faults: setup ## operators behind a proxy that makes every fault of the API server; docs/faults.md
 	@$(PYTEST) tests/integration/faults -q
 
+.PHONY: security
+security: setup ## every security check S1 to S36: one line for each, and how many passed
+	@$(PY) -m ganger_dev security
+
 .PHONY: e2e
 e2e: setup ## end-to-end tests: real kubelet, real pods of the real image
 	@$(PYTEST) tests/e2e

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ganger_dev import binaries, cluster, control_plane, debian, demo, generate, images, recording
+from ganger_dev import binaries, cluster, control_plane, debian, demo, generate, images, recording, security
 from ganger_dev.errors import DevError
 from ganger_dev.paths import repository
 
@@ -152,6 +152,12 @@ def run_record(name: str) -> None:
     found, _ = demo.embedded(name)
     for path in recording.write(recording.record(found, images.pytorch().name), repository() / recording.FOLDER):
         click.echo(path)
+
+
+@main.command("security")
+def run_security() -> None:
+    """Run every security check, print one line for each, and exit 1 unless all that apply have passed."""
+    sys.exit(security.run())
 
 
 @main.command("dashboards")
