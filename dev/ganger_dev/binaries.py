@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganger_dev import golang
 from ganger_dev.errors import WITHOUT_A_CLUSTER, DevError
 from ganger_dev.paths import below_cache, locked, require_free
 
@@ -146,9 +147,7 @@ def linker_flags(tool: Tool) -> str:
 
 
 def _go() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise DevError("the Kubernetes programs cannot be built", "Go is not installed", WITHOUT_A_CLUSTER)
+    go = golang.program()
     text = subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
     found = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
     if found < _GO_MINIMUM:

@@ -5,15 +5,12 @@ With them a real API server checks a ServiceMonitor as strictly as it does where
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ganger_dev.errors import WITHOUT_A_CLUSTER, DevError
+from ganger_dev import golang
 from ganger_dev.paths import below_cache, locked
 
 
@@ -51,29 +48,10 @@ def ensure() -> list[Path]:
             folder = below_cache("definitions") / f"{source.module.replace('/', '-')}-{source.version}"
             files = [folder / Path(name).name for name in source.files]
             if not all(file.exists() for file in files):
-                origin = _download(source)
+                origin = golang.module(source.module, source.version)
                 folder.mkdir(parents=True, exist_ok=True)
                 for name, file in zip(source.files, files, strict=True):
                     shutil.copyfile(origin / name, file)
                     file.chmod(0o644)  # what lies in Go's cache is read-only
             found += files
     return found
-
-
-def module(name: str, version: str) -> Path:
-    """Return the folder of a Go module in Go's cache, fetched when it is missing. Raises DevError."""
-    return _download(Source(module=name, version=version, files=()))
-
-
-def _download(source: Source) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        raise DevError("the definitions cannot be fetched", "Go is not installed", WITHOUT_A_CLUSTER)
-    command = [go, "mod", "download", "-json", f"{source.module}@v{source.version}"]
-    environment = os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    result = subprocess.run(command, cwd=below_cache("tmp"), env=environment, capture_output=True, text=True)
-    said = json.loads(result.stdout) if result.stdout.strip().startswith("{") else {}
-    if result.returncode != 0 or "Dir" not in said:
-        why = said.get("Error") or result.stderr.strip() or "no answer"
-        raise DevError(f"fetching {source.module} {source.version} failed", why, "Check the network and GOPROXY.")
-    return Path(said["Dir"])

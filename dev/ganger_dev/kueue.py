@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from ganger_dev import binaries, definitions
+from ganger_dev import binaries, golang
 from ganger_dev.control_plane import ControlPlane
 from ganger_dev.paths import write
 from ganger_dev.processes import Service, free_ports
@@ -67,7 +67,7 @@ def _configuration(certificates: Path, health: int, webhook: int, metrics: int) 
 
 def _manifests(port: int) -> list[dict[str, Any]]:
     """Return the namespace, the definitions and the webhooks for Kueue's own objects, none for others' jobs."""
-    module = definitions.module("sigs.k8s.io/kueue", binaries.TOOLS["kueue"].version)
+    module = golang.module("sigs.k8s.io/kueue", binaries.TOOLS["kueue"].version)
     made: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": _SECRET, "namespace": NAMESPACE}},

@@ -6,13 +6,11 @@ that completes a Job's pod at once: a simulated worker here runs until somebody 
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from ganger_dev.binaries import TOOLS, path_of
-from ganger_dev.errors import DevError
+from ganger_dev import golang
+from ganger_dev.binaries import TOOLS
 
 _STAGES = (
     "node/fast/node-initialize.yaml",
@@ -60,10 +58,4 @@ def write_stages(folder: Path) -> Path:
 
 def _published() -> Path:
     """Return the folder of kwok's published source, fetched again if Go's cache was emptied since the build."""
-    tool = TOOLS["kwok"]
-    command = ["go", "mod", "download", "-json", f"{tool.module}@v{tool.version}"]
-    found = subprocess.run(command, cwd=path_of("kwok").parent, capture_output=True, text=True)
-    if found.returncode != 0:
-        why = (found.stderr.strip() or found.stdout.strip() or "no answer").splitlines()[-1]
-        raise DevError("kwok's stages cannot be read", why, "Check the network and GOPROXY.")
-    return Path(json.loads(found.stdout)["Dir"])
+    return golang.module(TOOLS["kwok"].module, TOOLS["kwok"].version)
