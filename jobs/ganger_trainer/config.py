@@ -51,6 +51,18 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     mlflow: MlflowConfig | None = None
 
 
+class _Compile(Struct):
+    compile: bool = False
+
+
+def compiles(text: str) -> bool:
+    """Return whether `text` says so, before the task and its defaults are known. Never raises."""
+    try:
+        return msgspec.json.decode(text, type=_Compile).compile
+    except msgspec.MsgspecError:
+        return False  # whoever decodes the whole says what is wrong
+
+
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 

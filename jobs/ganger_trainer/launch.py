@@ -25,7 +25,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ganger.contract import ExitCode
-from ganger_trainer import helper, rendezvous, signals, stacks, worker
+from ganger_trainer import config as configs
+from ganger_trainer import eager, helper, rendezvous, signals, stacks, worker
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError
 from ganger_trainer.reports import Ended, Sender, Started
@@ -46,7 +47,8 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
     deadline = time.monotonic() + rendezvous.WAIT_SECONDS
     entry, arguments = _entry(spec)
     if entry is not run_command:
-        preload()  # before the name of worker 0 is asked for: it is made meanwhile
+        # Before the name of worker 0 is asked for: it is made meanwhile.
+        preload(compiler=spec.script is not None or configs.compiles(spec.config_json))
     if not gc.isenabled():  # the first round: see Supervisor._launch
         gc.freeze()  # what was imported is never looked through again, here and in the forks, which share its pages
         gc.enable()
@@ -77,9 +79,13 @@ def launch(spec: Worker) -> dict[int, tuple[int, int]]:
     return {}
 
 
-def preload() -> None:
-    """Load what torch loads with the first optimizer: it costs a second, here once a pod instead of in each process."""
-    importlib.import_module("torch._dynamo")
+def preload(*, compiler: bool) -> None:
+    """Load torch's compiler if it may be used: it costs a second, here once a pod instead of in each process.
+
+    Torch loads it with the first optimizer. A task that does not compile does without it, and starts sooner.
+    """
+    if compiler or not eager.put_off_compiler():
+        importlib.import_module(eager.NAME)
 
 
 def _entry(spec: Worker) -> tuple[Callable[..., Any], tuple[Any, ...]]:

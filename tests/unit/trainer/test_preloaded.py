@@ -1,25 +1,109 @@
-"""What a worker process finds loaded when it is forked."""
+"""What a worker process finds loaded when it is forked, and that torch's compiler is there for whoever asks."""
 
+import json
 import subprocess
 import sys
 
-PROGRAM = """
-import sys
-from ganger_trainer import launch
-launch.preload()
+import pytest
+
+PRELOADED = """
+import json, sys
+from ganger_trainer import config, launch
 import torch
+launch.preload(compiler={compiler})
 before = set(sys.modules)
+torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 layer = torch.nn.Linear(8, 1)
-optimizer = torch.optim.AdamW(layer.parameters())
-torch.nn.functional.mse_loss(layer(torch.randn(4, 8)), torch.randn(4, 1)).backward()
-optimizer.step()
-print(len({name for name in set(sys.modules) - before if name.startswith(("torch", "sympy"))}))
-print(torch.cuda.is_initialized())
+module = torch.nn.parallel.DistributedDataParallel(layer)
+for kind in (torch.optim.SGD, torch.optim.AdamW):
+    optimizer = kind(layer.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.nn.functional.mse_loss(module(torch.randn(4, 8)), torch.randn(4, 1)).backward()
+    torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+said = {{
+    "later": sorted({{name for name in set(sys.modules) - before if name.startswith(("torch._", "sympy"))}}),
+    "devices": torch.cuda.is_initialized(),
+    "compiler": "torch._dynamo.convert_frame" in sys.modules,
+}}
 """
+SAY = "print(json.dumps(said))"
+DISABLED = "torch.optim.Optimizer.zero_grad.__wrapped__"
 
 
-def test_a_first_step_loads_no_more_of_torch_and_the_devices_are_untouched():
+def ran(then: str = "", *, compiler: bool = False) -> dict[str, object]:
+    """What a process says that preloads, takes a step with each of two optimizers, and then runs `then`."""
+    program = PRELOADED.format(compiler=compiler) + then + "\n" + SAY
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert 0 == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_first_step_loads_no_more_of_torch_and_the_devices_are_untouched(compiler):
     """Else each process of each round would load it again, and a fork after CUDA was initialised could not use it."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert {"later": [], "devices": False, "compiler": compiler} == ran(compiler=compiler)
 
-    assert ["0", "False"] == done.stdout.split()
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "found = torch._dynamo.config",
+        "import torch._dynamo.config as found",
+        "from torch._dynamo import config as found",
+        "found = sys.modules['torch._dynamo'].utils.config",
+        "held = torch._dynamo; torch._dynamo.reset(); found = held.config",
+        "torch.compiler.disable(lambda: 1); found = sys.modules['torch._dynamo'].config",
+    ],
+)
+def test_whatever_else_is_asked_of_the_compiler_the_real_one_answers_and_is_loaded_once(ask):
+    then = f"""
+loads = []
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        loads.append(name)
+sys.meta_path.insert(0, Watch())
+{ask}
+import torch._dynamo.utils
+said = {{
+    "real": found is torch._dynamo.config and found.optimize_ddp is True,
+    "module": type(sys.modules["torch._dynamo"]).__name__,
+    "file": torch._dynamo.config.__spec__.origin == torch._dynamo.config.__file__,
+    "utils": torch._dynamo.utils is sys.modules["torch._dynamo.utils"],
+}}
+"""
+    assert {"real": True, "module": "module", "file": True, "utils": True} == ran(then)
+
+
+def test_functions_that_torch_keeps_from_being_compiled_are_kept_so_once_it_can_compile():
+    then = f"""
+kept = {DISABLED}
+said = {{"before": vars(kept)["__dynamo_disable"] is kept}}
+traced = torch.compile(lambda x: x * 2 + 1, backend="eager")(torch.ones(1))
+optimizer.zero_grad()
+said |= {{"traced": traced.item(), "after": hasattr(vars(kept)["__dynamo_disable"], "_torchdynamo_disable")}}
+"""
+    assert {"before": True, "traced": 3.0, "after": True} == ran(then)
+
+
+def test_threads_that_ask_at_the_same_time_all_get_the_real_compiler():
+    then = """
+from concurrent.futures import ThreadPoolExecutor
+import importlib
+def ask(number):
+    if number % 2:
+        return importlib.import_module("torch._dynamo.config").optimize_ddp
+    return torch._dynamo.config.optimize_ddp
+with ThreadPoolExecutor(8) as pool:
+    said = {"answers": list(pool.map(ask, range(8)))}
+"""
+    assert {"answers": [True] * 8} == ran(then)
+
+
+def test_a_loop_that_compiles_finds_the_compiler_loaded_and_a_wrong_configuration_is_not_judged_here():
+    then = """
+said = [config.compiles(text) for text in ('{"compile": true, "lr": 1}', '{"lr": 1}', '{"compile": 3}', "{")]
+"""
+    assert [True, False, False, False] == ran(then)
