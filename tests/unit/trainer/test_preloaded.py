@@ -29,22 +29,52 @@ said = {{
     "compiler": "torch._dynamo.convert_frame" in sys.modules,
 }}
 """
-SAY = "print(json.dumps(said))"
+FORKS = """
+import os
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        exec(json.loads(line))
+        print(json.dumps(said), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print("null", flush=True)
+"""
 DISABLED = "torch.optim.Optimizer.zero_grad.__wrapped__"
 
 
-def ran(then: str = "", *, compiler: bool = False) -> dict[str, object]:
-    """What a process says that preloads, takes a step with each of two optimizers, and then runs `then`."""
-    program = PRELOADED.format(compiler=compiler) + then + "\n" + SAY
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout)
+class Preloaded:
+    """A process that preloads, takes a step with each of two optimizers, and then forks for each question."""
+
+    def __init__(self, *, compiler: bool) -> None:
+        program = PRELOADED.format(compiler=compiler) + FORKS
+        self._process = subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True)
+
+    def ran(self, code: str = "") -> object:
+        """What a fork says at the end of `code`; None where that fails, and why is on stderr."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(code) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def ran():
+    preloaded = Preloaded(compiler=False)
+    yield preloaded.ran
+    preloaded.end()
 
 
 @pytest.mark.parametrize("compiler", [True, False])
 def test_a_first_step_loads_no_more_of_torch_and_the_devices_are_untouched(compiler):
     """Else each process of each round would load it again, and a fork after CUDA was initialised could not use it."""
-    assert {"later": [], "devices": False, "compiler": compiler} == ran(compiler=compiler)
+    preloaded = Preloaded(compiler=compiler)
+
+    assert {"later": [], "devices": False, "compiler": compiler} == preloaded.ran()
+    preloaded.end()
 
 
 @pytest.mark.parametrize(
@@ -58,17 +88,12 @@ def test_a_first_step_loads_no_more_of_torch_and_the_devices_are_untouched(compi
         "torch.compiler.disable(lambda: 1); found = sys.modules['torch._dynamo'].config",
     ],
 )
-def test_whatever_else_is_asked_of_the_compiler_the_real_one_answers_and_is_loaded_once(ask):
+def test_whatever_else_is_asked_of_the_compiler_the_real_one_answers_and_is_loaded_once(ran, ask):
     then = f"""
-loads = []
-class Watch:
-    def find_spec(self, name, path=None, target=None):
-        loads.append(name)
-sys.meta_path.insert(0, Watch())
 {ask}
 import torch._dynamo.utils
 said = {{
-    "real": found is torch._dynamo.config and found.optimize_ddp is True,
+    "real": found is torch._dynamo.config is torch._dynamo.utils.config and found.optimize_ddp is True,
     "module": type(sys.modules["torch._dynamo"]).__name__,
     "file": torch._dynamo.config.__spec__.origin == torch._dynamo.config.__file__,
     "utils": torch._dynamo.utils is sys.modules["torch._dynamo.utils"],
@@ -77,7 +102,7 @@ said = {{
     assert {"real": True, "module": "module", "file": True, "utils": True} == ran(then)
 
 
-def test_functions_that_torch_keeps_from_being_compiled_are_kept_so_once_it_can_compile():
+def test_functions_that_torch_keeps_from_being_compiled_are_kept_so_once_it_can_compile(ran):
     then = f"""
 kept = {DISABLED}
 said = {{"before": vars(kept)["__dynamo_disable"] is kept}}
@@ -88,7 +113,7 @@ said |= {{"traced": traced.item(), "after": hasattr(vars(kept)["__dynamo_disable
     assert {"before": True, "traced": 3.0, "after": True} == ran(then)
 
 
-def test_threads_that_ask_at_the_same_time_all_get_the_real_compiler():
+def test_threads_that_ask_at_the_same_time_all_get_the_real_compiler(ran):
     then = """
 from concurrent.futures import ThreadPoolExecutor
 import importlib
@@ -102,7 +127,7 @@ with ThreadPoolExecutor(8) as pool:
     assert {"answers": [True] * 8} == ran(then)
 
 
-def test_a_loop_that_compiles_finds_the_compiler_loaded_and_a_wrong_configuration_is_not_judged_here():
+def test_a_loop_that_compiles_finds_the_compiler_loaded_and_a_wrong_configuration_is_not_judged_here(ran):
     then = """
 said = [config.compiles(text) for text in ('{"compile": true, "lr": 1}', '{"lr": 1}', '{"compile": 3}', "{")]
 """
