@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import audit, operators
-from ganger.api.crd import crd
+from ganger.api.crd import definitions
 from ganger.api.types import decode
 from ganger.kube.access import from_kubeconfig
 from ganger.kube.http import HttpCluster
@@ -287,7 +287,8 @@ def measure() -> dict:
         folder = Path(name)
         plane = start_control_plane(folder, kwok=True)
         try:
-            plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd())
+            for definition in definitions():
+                plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
             plane.add_kwok_nodes(NODES, gpus=GPUS)
             return asyncio.run(_measure(plane, folder))
         finally:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from bench import operators
-from ganger.api.crd import crd
+from ganger.api.crd import definitions
 from ganger_dev.control_plane import start_control_plane
 
 REPEATS = 5
@@ -68,7 +68,8 @@ def measure() -> dict:
         folder = Path(name)
         plane = start_control_plane(folder)
         try:
-            plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd())
+            for definition in definitions():
+                plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
             plane.api.request(
                 "POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": operators.NAMESPACE}}
             )

@@ -188,7 +188,7 @@ def _trials(place, trials):
 
 def _share(trials):
     """Seconds from the status that shows the last pod of a gang failed to the first pod of the next attempt."""
-    from ganger.api.crd import crd
+    from ganger.api.crd import definitions
     from ganger_dev.control_plane import start_control_plane
 
     with tempfile.TemporaryDirectory() as name:
@@ -197,7 +197,8 @@ def _share(trials):
         operator = None
         try:
             api, base = plane.api, "/api/v1/namespaces/default/pods"
-            api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd())
+            for definition in definitions():
+                api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
             jobs = "/apis/ganger.dev/v1alpha1/namespaces/default/trainingjobs"
             spec = {
                 "task": "m:t", "workers": 1, "image": "pytorch-cuda:v2.15",

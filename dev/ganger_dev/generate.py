@@ -23,10 +23,16 @@ def _crd() -> str:
     return _CRD_HEAD + crd.as_yaml(crd.crd())
 
 
-# Each checked-in file and what makes its text. The first one serves Helm and `kubectl apply --server-side -f` alike.
+def _profile_crd() -> str:
+    return _CRD_HEAD + crd.as_yaml(crd.profile_crd())
+
+
+# Each checked-in file and what makes its text. The first two serve Helm and `kubectl apply --server-side -f` alike.
 OUTPUTS: dict[str, Callable[[], str]] = {
     "charts/ganger/files/trainingjobs.yaml": _crd,
+    "charts/ganger/files/trainingprofiles.yaml": _profile_crd,
     "docs/reference/trainingjob.md": reference.markdown,
+    "docs/reference/trainingprofile.md": reference.profile_markdown,
     "docs/reference/metrics.md": metrics_page.markdown,
     "docs/failures.md": failures_page.markdown,
     **dashboards.outputs(),

@@ -15,6 +15,9 @@ KIND: Final = "TrainingJob"
 CONTROLLER: Final = "ganger.dev/ganger"  # the value of spec.managedBy that is ours
 PLURAL: Final = "trainingjobs"
 SHORT_NAMES: Final = ("tj", "tjob")
+PROFILE_KIND: Final = "TrainingProfile"
+PROFILE_PLURAL: Final = "trainingprofiles"
+PROFILE_SHORT_NAMES: Final = ("tprof",)
 FIELD_MANAGER: Final = "ganger"
 
 # --- labels and annotations of every object that Ganger makes ---
@@ -98,6 +101,7 @@ CONTROL_TOKEN_SECONDS: Final = 3600  # the kubelet renews at 80 %; Hugging Face'
 ANNOTATION_CONTROL_CA: Final = "ganger.dev/control-ca"  # of a pod, so that the kubelet can project it as a file
 ANNOTATION_EXCLUDED: Final = "ganger.dev/excluded-nodes"  # of a pod: the nodes that it avoids, with commas
 ANNOTATION_EDITION: Final = "ganger.dev/edition"  # of a pod: generation and digest of the spec it was made from
+ANNOTATION_PROFILE: Final = "ganger.dev/profile"  # of a pod: the digest of the profile's values that it was made with
 # Of a TrainingJob: an RFC 3339 time. Workers that were created before it do what it asks, once.
 ANNOTATION_CHECKPOINT: Final = "ganger.dev/checkpoint-requested-at"
 ANNOTATION_STACKS: Final = "ganger.dev/stacks-requested-at"

@@ -5,8 +5,13 @@ the API server and the offline check alike; `offline: why` means that the server
 offline message: what is allowed, or what to do) and, where the server's words for the field differ, `# server names:`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ganger.api.field_error import FieldError
+from ganger.api.validate import check_manifest, check_profile
 
 FOLDER = Path(__file__).parent
 
@@ -23,9 +28,19 @@ class Bad:
     server_names: tuple[str, ...]
 
     @property
+    def plural(self) -> str:
+        """Where the API server takes it."""
+        return "trainingprofiles" if "\nkind: TrainingProfile\n" in self.text else "trainingjobs"
+
+    @property
     def readable(self) -> bool:
         """Whether the text is a manifest at all: then fields are blamed, else lines."""
         return not any(field.startswith(("line ", "the manifest")) for field in self.fields)
+
+
+def mistakes(manifest: Mapping[str, Any]) -> list[FieldError]:
+    """What the offline check says of a manifest of either kind."""
+    return check_profile(manifest) if manifest.get("kind") == "TrainingProfile" else check_manifest(manifest)[1]
 
 
 def _read(path: Path) -> Bad:

@@ -6,7 +6,7 @@ import urllib.error
 import pytest
 
 from apiclient import JOBS, ApiClient, History, wait_for
-from ganger.api.crd import crd as definition
+from ganger.api.crd import definitions
 
 
 @pytest.fixture(scope="session")
@@ -50,21 +50,22 @@ def history(namespace, histories):
 
 @pytest.fixture(scope="session")
 def crd(control_plane):
-    """The TrainingJob definition, served; its name."""
-    body = definition()
-    name = body["metadata"]["name"]
+    """The definitions, served; the name of that of TrainingJob."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    control_plane.api.request("POST", path, body)
+    for body in definitions():
+        control_plane.api.request("POST", path, body)
+    for body in definitions():
+        name = body["metadata"]["name"]
+        wait_for(lambda name=name: _is_established(control_plane, f"{path}/{name}"), 30, f"{name} is established")
+        # Right after that the API server still answers 429, "storage is (re)initializing", for a second or two.
+        served = f"/apis/{body['spec']['group']}/v1alpha1/{body['spec']['names']['plural']}"
+        wait_for(lambda served=served: _exists(control_plane, served), 30, f"{served} is served")
+    return definitions()[0]["metadata"]["name"]
 
-    def established():
-        conditions = control_plane.api.request("GET", f"{path}/{name}").get("status", {}).get("conditions") or []
-        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
-    wait_for(established, 30, f"{name} is established")
-    # Right after that the API server still answers 429, "storage is (re)initializing", for a second or two.
-    jobs = f"/apis/{body['spec']['group']}/v1alpha1/{body['spec']['names']['plural']}"
-    wait_for(lambda: _exists(control_plane, jobs), 30, f"{jobs} is served")
-    return name
+def _is_established(plane, path):
+    conditions = plane.api.request("GET", path).get("status", {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 def _end_jobs(client, namespace):

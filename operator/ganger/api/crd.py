@@ -1,14 +1,27 @@
-"""The CustomResourceDefinition, made from the Structs. The checked-in file is written by `make generate`."""
+"""The two CustomResourceDefinitions, made from the Structs. The checked-in files are written by `make generate`."""
 
 from functools import cache
 from typing import Any
 
 import yaml
 
+from ganger.api.merge import PROFILED
+from ganger.api.rule import fields_read, rule_block
+from ganger.api.rules import RULES
 from ganger.api.schema import of_struct
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob, TrainingJobSpec
-from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_QUEUE, PLURAL, SHORT_NAMES
+from ganger.contract import (
+    API_GROUP,
+    API_VERSION,
+    KIND,
+    LABEL_QUEUE,
+    PLURAL,
+    PROFILE_KIND,
+    PROFILE_PLURAL,
+    PROFILE_SHORT_NAMES,
+    SHORT_NAMES,
+)
 
 CRD_NAME = f"{PLURAL}.{API_GROUP}"
 # Columns of `kubectl get tj`: name, type, path, and whether only `-o wide` shows it.
@@ -25,38 +38,58 @@ COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
     ("Checkpoint", "date", ".status.checkpoint.latestTime", True),
     ("Queue", "string", f".metadata.labels.{LABEL_QUEUE.replace('.', chr(92) + '.')}", True),
     ("Image", "string", ".spec.image", True),
+    ("Profile", "string", ".spec.profile", True),
     ("Message", "string", ".status.message", True),
+)
+PROFILE_COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
+    ("Image", "string", ".spec.image", False),
+    ("Priority", "string", ".spec.priorityClassName", False),
+    ("Age", "date", ".metadata.creationTimestamp", False),
 )
 # What `kubectl get tj --field-selector` and a watch may select by.
 SELECTABLE = (".status.phase", ".spec.suspend", ".spec.managedBy", ".spec.priorityClassName")
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """Return the structural schema of a TrainingJob, as the API server and the CLI apply it. Do not change it."""
-    root = of_struct(TrainingJob)
+def schema(kind: str = KIND) -> dict[str, Any]:
+    """Return the structural schema of one of our kinds, as the API server and the CLI apply it. Do not change it."""
+    root: dict[str, Any] = of_struct(TrainingJob) if kind == KIND else {"type": "object", "description": _PROFILE}
     root["required"] = ["spec"]
     root["properties"] = {
         "apiVersion": {"type": "string", "description": f"Always {API_GROUP}/{API_VERSION}."},
-        "kind": {"type": "string", "description": f"Always {KIND}."},
+        "kind": {"type": "string", "description": f"Always {kind}."},
         # Named here only so that the rule on it may blame it.
         "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
-        "spec": of_struct(TrainingJobSpec),
-        "status": of_struct(TrainingJobStatus),
     }
+    if kind == KIND:
+        root["properties"] |= {"spec": of_struct(TrainingJobSpec), "status": of_struct(TrainingJobStatus)}
+    else:
+        root["properties"]["spec"] = _profile_spec()
     return root
 
 
+_PROFILE = "Values for the jobs that name this profile in spec.profile. A job's own values win."
+
+
+def _profile_spec() -> dict[str, Any]:
+    """The part of a job's spec that a profile may have, with the rules that read nothing else."""
+    whole = of_struct(TrainingJobSpec)
+    rules = [rule for rule in RULES if rule.on is TrainingJobSpec and rule.cel and fields_read(rule) <= PROFILED]
+    return {
+        "type": "object",
+        "description": "Every field as in spec of a TrainingJob, where it is explained.",
+        "properties": {
+            name: {key: value for key, value in node.items() if key != "default"}
+            for name, node in whole["properties"].items()
+            if name in PROFILED
+        },
+        "x-kubernetes-validations": [rule_block(rule) for rule in rules],
+    }
+
+
 def crd() -> dict[str, Any]:
-    """Return the CustomResourceDefinition as plain values."""
-    columns = [
-        {"name": name, "type": type_, "jsonPath": path, **({"priority": 1} if wide else {})}
-        for name, type_, path, wide in COLUMNS
-    ]
+    """Return the CustomResourceDefinition of TrainingJob as plain values."""
     version = {
-        "name": API_VERSION,
-        "served": True,
-        "storage": True,
         "subresources": {
             "status": {},
             "scale": {
@@ -66,26 +99,53 @@ def crd() -> dict[str, Any]:
             },
         },
         "selectableFields": [{"jsonPath": path} for path in SELECTABLE],
-        "additionalPrinterColumns": columns,
-        "schema": {"openAPIV3Schema": schema()},
     }
+    return _definition(KIND, PLURAL, SHORT_NAMES, ["all", "training"], version, COLUMNS)
+
+
+def profile_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of TrainingProfile as plain values."""
+    return _definition(PROFILE_KIND, PROFILE_PLURAL, PROFILE_SHORT_NAMES, ["training"], {}, PROFILE_COLUMNS)
+
+
+def definitions() -> tuple[dict[str, Any], ...]:
+    """Return both: an operator needs both."""
+    return crd(), profile_crd()
+
+
+def _definition(
+    kind: str,
+    plural: str,
+    short_names: tuple[str, ...],
+    categories: list[str],
+    version: dict[str, Any],
+    columns: tuple[tuple[str, str, str, bool], ...],
+) -> dict[str, Any]:
+    shown = [
+        {"name": name, "type": type_, "jsonPath": path, **({"priority": 1} if wide else {})}
+        for name, type_, path, wide in columns
+    ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        # `helm uninstall` must not delete the definition: every job would go with it.
-        "metadata": {"name": CRD_NAME, "annotations": {"helm.sh/resource-policy": "keep"}},
+        # `helm uninstall` must not delete the definition: every object of it would go with it.
+        "metadata": {"name": f"{plural}.{API_GROUP}", "annotations": {"helm.sh/resource-policy": "keep"}},
         "spec": {
             "group": API_GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": list(SHORT_NAMES),
-                "categories": ["all", "training"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": list(short_names),
+                "categories": categories,
             },
-            "versions": [version],
+            "versions": [
+                {"name": API_VERSION, "served": True, "storage": True}
+                | version
+                | {"additionalPrinterColumns": shown, "schema": {"openAPIV3Schema": schema(kind)}}
+            ],
         },
     }
 

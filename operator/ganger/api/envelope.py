@@ -11,7 +11,7 @@ from ganger.api.conform import UNKNOWN_MAX, Schema, conform, found, unknown_fiel
 from ganger.api.crd import schema
 from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
-from ganger.api.workload import DNS_LABEL, LABEL_KEY, LABEL_VALUE
+from ganger.api.workload import DNS_LABEL, DNS_SUBDOMAIN, LABEL_KEY, LABEL_VALUE
 from ganger.contract import API_GROUP, API_VERSION, KIND
 
 _DOMAIN_LENGTH_MAX = 253
@@ -22,6 +22,12 @@ _ANNOTATIONS_BYTES_MAX = 262_144  # of all together, as the API server counts th
 _TEXT: Schema = {"type": "string"}
 _YES_OR_NO: Schema = {"type": "boolean"}
 _WORDS_BY_KEY: Schema = {"type": "object", "additionalProperties": _TEXT | {"default": ""}}  # here null is ""
+_OBJECT_NAME: Schema = {
+    "type": "string",
+    "pattern": DNS_SUBDOMAIN,
+    "maxLength": 253,
+    "description": "Example: gpu-large",
+}
 _METADATA: Schema = {
     "type": "object",
     "properties": {
@@ -83,9 +89,9 @@ def _metadata(metadata: object) -> Iterator[FieldError]:
         yield FieldError("metadata.annotations", f"must be at most {_ANNOTATIONS_BYTES_MAX} bytes together")
 
 
-def without_nulls(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def without_nulls(manifest: Mapping[str, Any], kind: str = KIND) -> dict[str, Any]:
     """Return the manifest as the API server reads it: null, where a field may not be null, is the same as none."""
-    root = schema()
+    root = schema(kind)
     result: dict[str, Any] = _dropped(manifest, root | {"properties": root["properties"] | {"metadata": _METADATA}})
     return result
 
@@ -116,14 +122,14 @@ def _unknown_below(value: object, node: Schema, path: str) -> Iterator[FieldErro
             yield from _unknown_below(value[key], node["properties"][key], below(path, key))
 
 
-def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
-    """Return every structural mistake of a TrainingJob manifest: what it is, its metadata, its spec.
+def manifest_errors(manifest: Mapping[str, object], kind: str = KIND) -> list[FieldError]:
+    """Return every structural mistake of the manifest of one of our kinds: what it is, its metadata, its spec.
 
     Of a status only the unknown fields are told: the API server looks for them and then drops it as it is.
 
     The manifest is without the nulls that the API server drops; see `without_nulls`.
     """
-    wanted = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND}
+    wanted = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": kind}
     errors = [
         FieldError(key, f"must be {value}" + (f", not {manifest[key]!r:.60}" if manifest.get(key) else ""))
         for key, value in wanted.items()
@@ -131,12 +137,15 @@ def manifest_errors(manifest: Mapping[str, object]) -> list[FieldError]:
     ]
     if errors:
         return errors  # another kind altogether: its fields are not ours to judge
-    errors += _metadata(manifest.get("metadata", {}))
-    known = schema()["properties"]
+    metadata = manifest.get("metadata", {})
+    errors += _metadata(metadata)
+    if kind != KIND and isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
+        errors += conform(metadata["name"], _OBJECT_NAME, "metadata.name")  # a job's has a rule of its own
+    known = schema(kind)["properties"]
     errors += unknown_fields(manifest, known, "")
     if "spec" not in manifest:
         errors.append(FieldError("spec", "is required"))
     else:
         errors += conform(manifest["spec"], known["spec"], "spec")
-    errors += _unknown_below(manifest.get("status"), known["status"], "status")
+    errors += _unknown_below(manifest.get("status"), known.get("status", {}), "status")
     return errors

@@ -107,14 +107,19 @@ def _made(spec: TrainingJobSpec) -> tuple[object, ...] | None:
 def volume_block() -> dict[str, str]:
     """Return the same as an entry of x-kubernetes-validations."""
     new, old = "self.checkpoint.volume", "oldSelf.checkpoint.volume"
-    absent = (f"!has({one}.checkpoint) || !has({one}.checkpoint.volume.size)" for one in ("self", "oldSelf"))
+    # A job may leave the volume to its profile.
+    absent = (
+        f"!has({one}.checkpoint) || !has({one}.checkpoint.volume) || !has({one}.checkpoint.volume.size)"
+        for one in ("self", "oldSelf")
+    )
+    deleted = "(has({0}.whenDeleted) ? {0}.whenDeleted : 'Retain')"
     storage = f"has({new}.storageClassName) == has({old}.storageClassName) && (!has({new}.storageClassName) || "
     storage += f"{new}.storageClassName == {old}.storageClassName)"
     mode = (
         "(has({0}.checkpoint.volume.accessMode) ? {0}.checkpoint.volume.accessMode : "
         "(has({0}.elastic) ? {0}.elastic.maxWorkers : {0}.workers) > 1 ? 'ReadWriteMany' : 'ReadWriteOnce')"
     )
-    same = f"{new}.size == {old}.size && {new}.whenDeleted == {old}.whenDeleted && {storage}"
+    same = f"{new}.size == {old}.size && {deleted.format(new)} == {deleted.format(old)} && {storage}"
     return {
         "rule": f"{' || '.join(absent)} || ({same} && {mode.format('self')} == {mode.format('oldSelf')})",
         "message": f"{VOLUME_MESSAGE}; {VOLUME_REMEDY}",

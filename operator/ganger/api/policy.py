@@ -13,6 +13,8 @@ SECONDS_MAX = 31_536_000  # one year: longer is a typing error
 class CheckpointVolume(Part, frozen=True, kw_only=True):
     """Either a volume made for the job (size) or an existing claim (claimName)."""
 
+    # Which of the two is asked of the spec as a whole (`rules`): a job may leave it to its profile.
+
     size: (
         Annotated[Quantity, Meta(description="Size of the volume that is made for the job.", examples=["20Gi"])] | None
     ) = None
@@ -65,7 +67,9 @@ class Keep(Part, frozen=True, kw_only=True):
 class Checkpoint(Part, frozen=True, kw_only=True):
     """Where, when and how long checkpoints are kept, and how a job starts from them."""
 
-    volume: Annotated[CheckpointVolume, Meta(description="Where they are kept.")]
+    volume: Annotated[
+        CheckpointVolume, Meta(description="Where they are kept. Required, unless the profile has it.")
+    ] = CheckpointVolume()
     every_steps: (
         Annotated[int, Meta(description="Save after so many steps.", ge=1, le=2_147_483_647, examples=[500])] | None
     ) = None

@@ -1,4 +1,4 @@
-"""The reference of TrainingJob as Markdown, made from the same schema as the CRD. Written by `make generate`."""
+"""The reference of our kinds as Markdown, made from the same schema as the CRDs. Written by `make generate`."""
 
 import json
 import re
@@ -7,10 +7,12 @@ from typing import Any
 
 from ganger.api import freeze
 from ganger.api.crd import COLUMNS, CRD_NAME, SELECTABLE, schema
+from ganger.api.merge import KEYS
 from ganger.api.rule import Rule
 from ganger.api.rules import RULES
 from ganger.api.types import TrainingJob, TrainingJobSpec
-from ganger.contract import API_GROUP, API_VERSION, KIND, SHORT_NAMES
+from ganger.api.validate import PROFILE_BYTES_MAX
+from ganger.contract import API_GROUP, API_VERSION, KIND, PROFILE_KIND, PROFILE_PLURAL, PROFILE_SHORT_NAMES, SHORT_NAMES
 
 _HEAD = f"""# {KIND} ({API_GROUP}/{API_VERSION})
 
@@ -58,8 +60,12 @@ def _below(node: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _row(name: str, node: dict[str, Any], required: bool) -> str:
-    default = "required" if required else f"`{json.dumps(node['default'])}`" if "default" in node else ""
-    text = re.sub(r" ?Example: (\S.*?)(?= Example: |$)", r" Example: `\1`.", node["description"])
+    # Where a profile may say it, the definition has no default of its own, and tells that of the types in words.
+    told = re.search(r" Default: (\S+)\.(?= Example: |$)", node["description"])
+    default = json.dumps(node["default"]) if "default" in node else told[1] if told else ""
+    default = "required" if required else f"`{default}`" if default else ""
+    text = node["description"].replace(told[0], "") if told else node["description"]
+    text = re.sub(r" ?Example: (\S.*?)(?= Example: |$)", r" Example: `\1`.", text)
     text = text.replace("|", "\\|").strip()
     return f"| `{name}` | {_type(node)} | {default} | {_bounds(node)} | {text} |"
 
@@ -118,4 +124,46 @@ def markdown() -> str:
     lines += _rules()
     lines += _tables("status", properties["status"])
     lines += _columns()
+    return "\n".join(lines) + "\n"
+
+
+_KEYED = ", ".join(f"`{name}` by `{key}`" for name, key in KEYS.items())
+_PROFILE_HEAD = f"""# {PROFILE_KIND} ({API_GROUP}/{API_VERSION})
+
+Generated from `operator/ganger/api` by `make generate`; edit the types there, not this file.
+
+Policy that many jobs share. A job names it in `spec.profile`. It is looked up in the job's namespace, then in the
+operator's, and read once: when the job starts, and when it is resumed.
+Short name: {", ".join(f"`{name}`" for name in PROFILE_SHORT_NAMES)}. The definition is `{PROFILE_PLURAL}.{API_GROUP}`,
+in `charts/ganger/files/{PROFILE_PLURAL}.yaml`. Why it is so: docs/adr/0018-profiles.md.
+
+## How it meets the job
+
+The job's own value wins. An empty list or map is the same as none.
+
+- Objects merge field by field, maps (`nodeSelector`, `resources.limits`, `resources.requests`) key by key.
+- These lists merge item by item: {_KEYED}.
+  The job's item stands for the profile's of the same key. The job's `rules` come first; in other lists the profile's.
+- Every other list, and `affinity`, is the job's or the profile's as a whole.
+- Of two alternatives (`size` and `claimName`, `everySteps` and `everySeconds`) the job's choice drops the profile's.
+- A `checkpoint` without an interval is for jobs that keep checkpoints; it makes none where the job has none.
+- The spec is at most {PROFILE_BYTES_MAX} bytes as JSON: the status of every job that names the profile keeps a copy.
+
+What comes out is checked by the rules of a [job](trainingjob.md); where they refuse it, the job waits with reason
+`ProfileInvalid`.
+
+## `spec`
+
+The fields below are those of a [job](trainingjob.md), where their parts are explained. There are no others.
+
+| field | type | bounds | meaning |
+|---|---|---|---|"""
+
+
+def profile_markdown() -> str:
+    """Return the whole reference page of TrainingProfile; what lies below its fields is told on that of the job."""
+    lines = [_PROFILE_HEAD]
+    for name, node in schema(PROFILE_KIND)["properties"]["spec"]["properties"].items():
+        cells = _row(name, node, required=False).split(" | ")
+        lines.append(" | ".join(cells[:2] + cells[3:]))
     return "\n".join(lines) + "\n"

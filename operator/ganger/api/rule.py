@@ -1,5 +1,6 @@
 """The form of a rule: what must hold of a value, said once for Python and once for the API server."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -24,6 +25,11 @@ class Rule(Struct, frozen=True, kw_only=True):
     path: str = ""
     remedy: str = ""
     reason: Reason = "FieldValueInvalid"
+
+
+def fields_read(rule: Rule) -> set[str]:
+    """Return the fields that a rule reads, by its CEL form or, without one, by the field that it blames."""
+    return set(re.findall(r"self\.(\w+)", rule.cel) or rule.path.split(".")[1:2])
 
 
 def rule_block(rule: Rule) -> dict[str, str]:

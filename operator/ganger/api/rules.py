@@ -5,22 +5,13 @@ Each row holds both forms of one rule, so that a manifest which `ganger validate
 cost budget.
 """
 
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ganger.api import quantity, resources
 from ganger.api.pattern import matches
-from ganger.api.policy import (
-    Backoff,
-    Checkpoint,
-    CheckpointVolume,
-    Elastic,
-    Export,
-    FailureRule,
-)
+from ganger.api.policy import Backoff, Checkpoint, CheckpointVolume, Elastic, Export, FailureRule
 from ganger.api.rule import Rule, attribute
 from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.api.workload import (
@@ -62,6 +53,40 @@ def _one_of(cls: type[Struct], *fields: str) -> Rule:
         cel="[" + ", ".join(f"has(self.{field})" for field in fields) + "].exists_one(is_set, is_set)",
         holds=lambda value: sum(getattr(value, name) is not None for name in attributes) == 1,
         message=f"exactly one of {listed} must be set",
+    )
+
+
+def _one_at_most(cls: type[Struct], one: str, other: str, why: str = "") -> Rule:
+    first, second = attribute(cls, one), attribute(cls, other)
+    return Rule(
+        on=cls,
+        path=f".{one}" if why else "",
+        cel=f"!has(self.{one}) || !has(self.{other})",
+        holds=lambda value: getattr(value, first) is None or getattr(value, second) is None,
+        message=f"{one} has no place beside {other}: {why}" if why else f"only one of {one} and {other} may be set",
+    )
+
+
+def _checkpoint_says(part: str, one: str, other: str, message: str) -> Rule:
+    """One of two fields of the checkpoint, or of a part of it, must be set; that it is one alone is a rule of it."""
+
+    def holds(spec: TrainingJobSpec) -> bool:
+        if spec.profile is not None or spec.checkpoint is None:
+            return True
+        found = getattr(spec.checkpoint, part) if part else spec.checkpoint
+        return any(getattr(found, attribute(type(found), field)) is not None for field in (one, other))
+
+    path = f".checkpoint.{part}".rstrip(".")
+    present = f"(has(self{path}) && (has(self{path}.{one}) || has(self{path}.{other})))"
+    return Rule(
+        on=TrainingJobSpec,
+        path=path,
+        # A profile may have it. What is made of both is checked by the same rules, as a job without one.
+        cel=f"has(self.profile) || !has(self.checkpoint) || {present}",
+        holds=holds,
+        message=message,
+        remedy="or name a profile that has it",
+        reason="FieldValueRequired",
     )
 
 
@@ -117,11 +142,6 @@ def _positive_size(cls: type[Struct]) -> Rule:
     )
 
 
-def _only_with_size(field: str) -> Callable[[Any], bool]:
-    name = attribute(CheckpointVolume, field)
-    return lambda volume: getattr(volume, name) is None or volume.size is not None
-
-
 _ENV_RESERVED_CEL = "!(self.name in [{}])".format(", ".join(f"'{name}'" for name in ENV_NAMES_RESERVED)) + "".join(
     f" && !self.name.startsWith('{prefix}')" for prefix in ENV_PREFIXES_RESERVED
 )
@@ -158,9 +178,12 @@ _OF_THE_JOB = (
     Rule(
         on=TrainingJobSpec,
         path=".volumeMounts",
-        cel="!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
+        cel="has(self.profile) || !has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
         "self.volumes.exists(volume, volume.name == mount.name))",
-        holds=lambda spec: {mount.name for mount in spec.volume_mounts} <= {volume.name for volume in spec.volumes},
+        holds=lambda spec: (
+            spec.profile is not None
+            or {mount.name for mount in spec.volume_mounts} <= {volume.name for volume in spec.volumes}
+        ),
         message="every name in volumeMounts must be the name of a volume in volumes",
     ),
     Rule(
@@ -179,7 +202,7 @@ _OF_THE_JOB = (
         on=TrainingJobSpec,
         path=".checkpoint.volume.accessMode",
         cel="(has(self.elastic) ? self.elastic.maxWorkers : self.workers) == 1 || "
-        "!has(self.checkpoint) || !has(self.checkpoint.volume.accessMode) || "
+        "!has(self.checkpoint) || !has(self.checkpoint.volume) || !has(self.checkpoint.volume.accessMode) || "
         "self.checkpoint.volume.accessMode != 'ReadWriteOncePod'",
         holds=lambda spec: (
             spec.most_workers == 1
@@ -195,6 +218,8 @@ _OF_THE_JOB = (
         holds=lambda spec: all(matches(LABEL_KEY, key) for key in spec.node_selector),
         message="every key of nodeSelector must be a label key such as topology.kubernetes.io/zone",
     ),
+    _checkpoint_says("", "everySteps", "everySeconds", "checkpoint needs everySteps or everySeconds"),
+    _checkpoint_says("volume", "size", "claimName", "volume is required in checkpoint, with size or claimName"),
     *_settings("config"),
     *_settings("liveConfig"),
     Rule(
@@ -276,25 +301,13 @@ _OF_THE_PODS = (
 )
 
 _OF_POLICIES = (
-    _one_of(Checkpoint, "everySteps", "everySeconds"),
-    _one_of(CheckpointVolume, "size", "claimName"),
+    _one_at_most(Checkpoint, "everySteps", "everySeconds"),
+    _one_at_most(CheckpointVolume, "size", "claimName"),
     _positive_size(CheckpointVolume),
-    Rule(
-        on=CheckpointVolume,
-        path=".path",
-        cel="!has(self.path) || has(self.claimName)",
-        holds=lambda volume: volume.path is None or volume.claim_name is not None,
-        message="path needs claimName: a volume made for the job is the job's alone",
-    ),
+    _one_at_most(CheckpointVolume, "path", "size", "a volume made for the job is the job's alone"),
     _path_stays_inside(CheckpointVolume, "path"),
     *(
-        Rule(
-            on=CheckpointVolume,
-            path=f".{field}",
-            cel=f"!has(self.{field}) || has(self.size)",
-            holds=_only_with_size(field),
-            message=f"{field} needs size: an existing claim has its own",
-        )
+        _one_at_most(CheckpointVolume, field, "claimName", "an existing claim has its own")
         for field in ("storageClassName", "accessMode")
     ),
     Rule(
@@ -308,7 +321,9 @@ _OF_POLICIES = (
     Rule(
         on=Backoff,
         path=".baseSeconds",
-        cel="self.baseSeconds <= self.capSeconds",
+        # Written out here, because the API server fills in no default of what a profile may say.
+        cel=f"(has(self.baseSeconds) ? self.baseSeconds : {Backoff().base_seconds}) <= "
+        f"(has(self.capSeconds) ? self.capSeconds : {Backoff().cap_seconds})",
         holds=lambda backoff: backoff.base_seconds <= backoff.cap_seconds,
         message="baseSeconds must be at most capSeconds",
     ),

@@ -12,8 +12,9 @@ from typing import Any
 from msgspec import NODEFAULT, Struct, inspect
 
 from ganger.api.freeze import freeze_block, volume_block
+from ganger.api.merge import PROFILED
 from ganger.api.observed import Condition
-from ganger.api.policy import FailurePolicy, FailureRule
+from ganger.api.policy import Backoff, Checkpoint, CheckpointVolume, FailurePolicy, FailureRule, Hang, Keep
 from ganger.api.rule import rule_block
 from ganger.api.rules import RULES
 from ganger.api.status import Said, TrainingJobStatus
@@ -31,6 +32,9 @@ KEYED_LISTS: dict[tuple[type[Struct], str], str] = {
     (FailurePolicy, "rules"): "name",
     (TrainingJobStatus, "conditions"): "type",
 }
+# A profile merges into these. A default that the API server fills in would look as if the user had written it, and win
+# over the profile, so the types alone know it (docs/adr/0018-profiles.md).
+OPEN: frozenset[type[Struct]] = frozenset({Resources, Checkpoint, CheckpointVolume, Keep, FailurePolicy, Backoff, Hang})
 SETS: frozenset[tuple[type[Struct], str]] = frozenset({(FailureRule, "onExitCodes"), (FailureRule, "onReasons")})
 
 _REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
@@ -130,13 +134,22 @@ def _of(type_: inspect.Type) -> Schema:
     raise TypeError(f"a field of type {type_} has no place in a CRD")
 
 
-def _default(field: inspect.Field, schema: Schema) -> Schema:
-    """The default as the API server should fill it in. An empty collection means the same as none and stays absent."""
+def _default(field: inspect.Field, schema: Schema, *, filled_in: bool, is_top: bool) -> Schema:
+    """The default as the API server should fill it in, or else as it is told to people.
+
+    An empty collection means the same as none and stays absent. A part of the spec itself becomes an empty one, which
+    says nothing to a merge, so that to write it out empty is no change of a running job.
+    """
     value = field.default
     if value is NODEFAULT and field.default_factory is not NODEFAULT:
         value = field.default_factory()
     if value is NODEFAULT or value is None or value in ((), {}):
         return {}
+    if not filled_in:
+        if isinstance(value, Struct):
+            return {"default": {}} if is_top else {}  # its parts tell theirs
+        text, mark, examples = schema["description"].partition(" Example: ")
+        return {"description": f"{text} Default: {example_text(value)}.{mark}{examples}"}
     if isinstance(value, Struct):
         assert value == type(value)(), f"{field.name}: the default of a part must be made of its parts' defaults"
         # Written out: the API server runs the rules on a default before it fills in what lies below.
@@ -157,7 +170,9 @@ def of_struct(cls: type[Struct]) -> Schema:
     for field in info.fields:
         schema = _of(field.type)
         if defaults:
-            schema |= _default(field, schema)
+            is_top = cls is TrainingJobSpec
+            is_open = cls in OPEN or (is_top and field.encode_name in PROFILED)
+            schema |= _default(field, schema, filled_in=not is_open, is_top=is_top)
         key = KEYED_LISTS.get((cls, field.encode_name))
         if key is not None:
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

@@ -1,7 +1,7 @@
 """What the controller says of a job. Users read it; only the controller writes it, by server-side apply."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -214,6 +214,21 @@ class Artifact(Said, frozen=True, kw_only=True):
     max_abs_diff: Annotated[float, Meta(description="Largest difference from the eager model.")] | None = None
 
 
+class ProfileStatus(Said, frozen=True, kw_only=True):
+    """The profile as the job has read it: what became of it since does not matter to this job."""
+
+    name: Annotated[str, Meta(description="Its name.", max_length=253)]
+    namespace: Annotated[str, Meta(description="Its namespace.", max_length=63)]
+    generation: Annotated[int, Meta(description="Its metadata.generation.", ge=0)] = 0
+    values: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Its spec. The job's own values win over these.",
+            extra_json_schema={"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-map-type": "atomic"},
+        ),
+    ] = {}
+
+
 class TrainingJobStatus(Said, frozen=True, kw_only=True):
     """The state of a job as the controller last saw it."""
 
@@ -241,6 +256,7 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
         | None
     ) = None
     conditions: Annotated[tuple[Condition, ...], Meta(description="Conditions, one of each type.", max_length=32)] = ()
+    profile: Annotated[ProfileStatus, Meta(description="The profile that the job runs with.")] | None = None
     progress: Annotated[Progress, Meta(description="How far the training is.")] | None = None
     checkpoint: Annotated[CheckpointStatus, Meta(description="The newest checkpoint.")] | None = None
     restarts: Annotated[Restarts, Meta(description="How often the gang was started anew.")] | None = None

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ganger.api.merge import merge
 from ganger.api.observed import Metadata
 from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailurePolicy
-from ganger.api.status import TrainingJobStatus
+from ganger.api.status import ProfileStatus, TrainingJobStatus
 from ganger.api.workload import (
     IMAGE,
     LABEL_KEY,
@@ -205,6 +206,17 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
         Literal["None", "Running", "All"],
         Meta(description="Which pods are removed when the job finished: none, those that still run, or all."),
     ] = "Running"
+    profile: (
+        Annotated[
+            ObjectName,
+            Meta(
+                description="TrainingProfile whose values hold where the job has none: of the job's namespace, else of "
+                "the operator's. Read when the job starts or is resumed.",
+                examples=["gpu-large"],
+            ),
+        ]
+        | None
+    ) = None
     managed_by: (
         Annotated[
             str,
@@ -225,13 +237,18 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
 
 
 class TrainingJob(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A gang of training pods, its checkpoints and its fate."""
+    """A gang of training pods, its checkpoints and its fate.
+
+    written: the spec as its user wrote it, of a job that names a profile; `spec` is then what is made of both. It is no
+    field of the API: `decode` alone sets it.
+    """
 
     api_version: str = f"{API_GROUP}/{API_VERSION}"
     kind: Literal["TrainingJob"] = KIND
     metadata: Metadata = Metadata()
     spec: TrainingJobSpec
     status: TrainingJobStatus = TrainingJobStatus()
+    written: dict[str, Any] = {}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -239,11 +256,33 @@ class TrainingJob(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
         return self.metadata.namespace, self.metadata.name
 
 
-def decode(manifest: dict[str, Any] | bytes) -> TrainingJob:
-    """Return the typed job of a manifest. Raises msgspec.ValidationError with the path of the first misfit."""
-    if isinstance(manifest, bytes):
-        return msgspec.json.decode(manifest, type=TrainingJob)
-    return msgspec.convert(manifest, TrainingJob)
+class _Written(Struct, frozen=True):
+    spec: dict[str, Any]
+
+
+def decode(manifest: dict[str, Any] | bytes | msgspec.Raw) -> TrainingJob:
+    """Return the typed job of a manifest, with the values of the profile that it has begun with, if it has.
+
+    Raises msgspec.ValidationError with the path of the first misfit.
+    """
+    if isinstance(manifest, dict):
+        job = msgspec.convert(manifest, TrainingJob)
+    else:
+        job = msgspec.json.decode(manifest, type=TrainingJob)
+    if job.spec.profile is None:
+        return job
+    spec = manifest["spec"] if isinstance(manifest, dict) else msgspec.json.decode(manifest, type=_Written).spec
+    job, taken = msgspec.structs.replace(job, written=spec), job.status.profile
+    return job if taken is None or taken.name != job.spec.profile else profiled(job, taken)
+
+
+def profiled(job: TrainingJob, taken: ProfileStatus) -> TrainingJob:
+    """Return the job with a profile's values where it has none of its own, and with them in its status. Pure.
+
+    Raises msgspec.ValidationError for values that no job may have.
+    """
+    spec = msgspec.convert(merge(taken.values, job.written), TrainingJobSpec)
+    return msgspec.structs.replace(job, spec=spec, status=msgspec.structs.replace(job.status, profile=taken))
 
 
 def encode(value: Struct) -> dict[str, Any]:

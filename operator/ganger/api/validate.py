@@ -15,15 +15,18 @@ from ganger.api import freeze
 from ganger.api.crd import schema
 from ganger.api.envelope import manifest_errors, without_nulls
 from ganger.api.field_error import FieldError, below
+from ganger.api.merge import PROFILED
 from ganger.api.observed import Metadata
-from ganger.api.rule import Rule, attribute
+from ganger.api.rule import Rule, attribute, fields_read
 from ganger.api.rules import RULES
 from ganger.api.schema import KEYED_LISTS, SETS
 from ganger.api.spelling import meant
 from ganger.api.types import TrainingJob, TrainingJobSpec, decode
 from ganger.api.unsupported import unsupported as unsupported
 from ganger.api.workload import Part
+from ganger.contract import PROFILE_KIND
 
+PROFILE_BYTES_MAX = 16_384  # it becomes a part of the status of every job that names it
 _BY_STRUCT: dict[type[Struct], list[Rule]] = defaultdict(list)
 for _rule in RULES:
     _BY_STRUCT[_rule.on].append(_rule)
@@ -56,6 +59,7 @@ def _all_structs(cls: type[Struct]) -> dict[type[Struct], dict[str, type[Struct]
 
 
 _STRUCTS_IN = _all_structs(TrainingJobSpec)
+_NOT_PROFILED = set(TrainingJobSpec.__struct_encode_fields__) - PROFILED
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `\$?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?P<what>contains unknown|missing required) field `(?P<field>.*)`$", re.DOTALL)
 
@@ -101,16 +105,11 @@ def _broken(part: Struct, path: str, unsound: set[str]) -> Iterator[FieldError]:
     unknown = unsound - set(part.__struct_encode_fields__)
     for rule in _BY_STRUCT[type(part)]:
         # A rule on the whole is mostly about fields that are missing: an unknown one may be just that, misspelt.
-        if _reads(rule) & unsound or (unknown and not rule.path):
+        if fields_read(rule) & unsound or (unknown and not rule.path):
             continue
         if not rule.holds(part):
             yield FieldError(f"{path}{rule.path}".lstrip("."), rule.message, rule.remedy)
     yield from _duplicates(path, part)
-
-
-def _reads(rule: Rule) -> set[str]:
-    """The fields that a rule reads, by its CEL form or, without one, by the field that it blames."""
-    return set(re.findall(r"self\.(\w+)", rule.cel) or rule.path.split(".")[1:2])
 
 
 def check(job: TrainingJob, old: TrainingJob | None = None) -> list[FieldError]:
@@ -145,6 +144,28 @@ def check_manifest(manifest: Mapping[str, Any]) -> tuple[TrainingJob | None, lis
         return None, [explain(error)]
     errors = check(job)
     return (None if errors else job), errors
+
+
+def check_profile(manifest: Mapping[str, Any]) -> list[FieldError]:
+    """Return every mistake of a TrainingProfile manifest, as `check_manifest` does for a job."""
+    present = without_nulls(manifest, PROFILE_KIND)
+    errors = [_of_the_job(error) for error in manifest_errors(present, PROFILE_KIND)]
+    spec = present.get("spec")
+    if not isinstance(spec, dict) or any(error.path in ("apiVersion", "kind") for error in errors):
+        return errors
+    unsound = [error.path for error in errors] + [f"spec.{field}" for field in _NOT_PROFILED]
+    errors += _beside_in(dict.fromkeys(_NOT_PROFILED) | spec, TrainingJobSpec, "spec", unsound)
+    if len(msgspec.json.encode(spec)) > PROFILE_BYTES_MAX:
+        remedy = "put data into a ConfigMap: the status of every job that names the profile holds a copy"
+        errors.append(FieldError("spec", f"must be at most {PROFILE_BYTES_MAX} bytes as JSON", remedy))
+    return errors
+
+
+def _of_the_job(error: FieldError) -> FieldError:
+    """Tell of a field that jobs have and profiles have not where it belongs."""
+    if error.path.removeprefix("spec.") in _NOT_PROFILED:
+        return FieldError(error.path, error.message, "it belongs into the job: a profile says what many jobs share")
+    return error
 
 
 def _beside(manifest: dict[str, Any], misfits: list[str]) -> Iterator[FieldError]:

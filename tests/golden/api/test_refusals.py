@@ -6,9 +6,8 @@
 import os
 from pathlib import Path
 
-from bad_manifests.corpus import CORPUS
+from bad_manifests.corpus import CORPUS, mistakes
 from ganger.api.manifest import ManifestError, load
-from ganger.api.validate import check_manifest
 
 GOLDEN = Path(__file__).parent / "refusals.txt"
 
@@ -16,7 +15,7 @@ GOLDEN = Path(__file__).parent / "refusals.txt"
 def refusals(text: str) -> list[str]:
     """What is said of a file, one line for each mistake."""
     try:
-        return [str(error) for document in load(text) for error in check_manifest(document.manifest)[1]]
+        return [str(error) for document in load(text) for error in mistakes(document.manifest)]
     except ManifestError as error:
         return [str(error)]
 

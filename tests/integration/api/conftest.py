@@ -49,9 +49,9 @@ class Server:
         """What the server would say to this manifest."""
         return self.ask("POST", f"{self.jobs}?dryRun=All", manifest)
 
-    def try_text(self, text: str) -> Answer:
+    def try_text(self, text: str, plural: str = "trainingjobs") -> Answer:
         """What the server would say to this file."""
-        return self.ask("POST", f"{self.jobs}?dryRun=All", text, "application/yaml")
+        return self.ask("POST", f"{self.jobs.rpartition('/')[0]}/{plural}?dryRun=All", text, "application/yaml")
 
     def create(self, manifest: dict[str, Any]) -> Answer:
         """Store a job."""

@@ -49,6 +49,7 @@ CHANGES = {
     "ttlSecondsAfterFinished": 9,
     "cleanPodPolicy": "All",
     "terminationGracePeriodSeconds": 90,
+    "profile": "gpu",
     "managedBy": "example.com/other",
 }
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from apiclient import ApiClient, History, wait_for
-from ganger.api.crd import crd as definition
+from ganger.api.crd import definitions
 from ganger_dev.control_plane import start_control_plane
 from ganger_dev.errors import DevError
 from ganger_dev.processes import Service
@@ -26,10 +26,12 @@ KINDS = ("trainingjobs", "pods", "services", "persistentvolumeclaims")
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory):
-    """A control plane to be broken, with the definition of TrainingJobs."""
+    """A control plane to be broken, with the definitions."""
     plane = start_control_plane(tmp_path_factory.mktemp("fragile"), audit=False)
-    plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())
-    wait_for(lambda: answers(plane, "/apis/ganger.dev/v1alpha1/trainingjobs"), 30, "TrainingJobs are served")
+    for definition in definitions():
+        plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    for kind in ("trainingjobs", "trainingprofiles"):
+        wait_for(lambda kind=kind: answers(plane, f"/apis/ganger.dev/v1alpha1/{kind}"), 30, f"{kind} are served")
     yield plane
     plane.stop()
 

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from apiclient import History, wait_for
-from ganger.api.crd import crd as definition
+from ganger.api.crd import definitions
 from ganger_dev import kwok
 from ganger_dev.errors import DevError
 from integration.operator.conftest import World
@@ -96,10 +96,11 @@ def _plane(folder, *, gang):
     from ganger_dev.control_plane import start_control_plane
 
     plane = start_control_plane(folder, kwok=True, audit=False, gang=gang)
-    body = definition()
-    plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
-    jobs = f"/apis/{body['spec']['group']}/v1alpha1/{body['spec']['names']['plural']}"
-    wait_for(lambda: _answers(plane, jobs), 30, f"{jobs} is served")
+    for body in definitions():
+        plane.api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body)
+    for body in definitions():
+        served = f"/apis/{body['spec']['group']}/v1alpha1/{body['spec']['names']['plural']}"
+        wait_for(lambda served=served: _answers(plane, served), 30, f"{served} is served")
     return plane
 
 
