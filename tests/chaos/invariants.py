@@ -6,6 +6,7 @@
 - INV-4: what has ended stays so, and nothing is made for it. INV-5: it leaves no live pod.
 - INV-6: conditions are unique and short, and their times move only when they change.
 - INV-10: a pod belongs to a job that was read.
+- INV-18: the pods of an attempt were made with the same profile, where the job names one, and else with none.
 `Checker.see` takes the events in the order of their resourceVersions, which all resource types of one API server share;
 `in_order` sorts what several watches brought.
 """
@@ -62,6 +63,11 @@ def is_on_lost_node(pod: Object) -> bool:
 def condition(job: Object, type_: str) -> Object:
     """A condition of a job, {} where there is none."""
     return next((one for one in job.get("status", {}).get("conditions", []) if one["type"] == type_), {})
+
+
+def _profile(pod: Object) -> str:
+    """What the pod carries of its profile, "" where it has none."""
+    return str(pod["metadata"].get("annotations", {}).get("ganger.dev/profile", ""))
 
 
 def is_final(job: Object) -> bool:
@@ -150,8 +156,22 @@ class Checker:
         group = pod["spec"].get("schedulingGroup", {}).get("podGroupName")
         if group not in (None, f"{name}-{attempt}"):
             self._breach(2, f"{meta['name']} is scheduled with group {group}, not with that of attempt {attempt}")
+        if not is_probe:
+            self._same_profile(job, pod)
         if is_final(job):
             self._breach(4, f"{meta['name']} was made after the end of {name}")
+
+    def _same_profile(self, job: Object, pod: Object) -> None:
+        """INV-18, by what each pod carries of its profile."""
+        name, attempt = pod["metadata"]["name"], pod["metadata"]["labels"]["ganger.dev/attempt"]
+        for other in self.pods.values():
+            twin = self._owner(other) == self._owner(pod)
+            twin = twin and other["metadata"]["labels"]["ganger.dev/attempt"] == attempt
+            twin = twin and other["metadata"]["labels"]["ganger.dev/worker"].isdigit()
+            if twin and _profile(other) != _profile(pod):
+                self._breach(18, f"{name} was made with another profile than {other['metadata']['name']}")
+        if (_profile(pod) == "") != ("profile" not in job["spec"]):
+            self._breach(18, f"{name} of a job with profile {job['spec'].get('profile')} carries {_profile(pod)!r}")
 
     # --- jobs ---
     def _job(self, kind: str, job: Object) -> None:

@@ -7,8 +7,9 @@ expiry of its lease, lets them end unseen: then the end state does not depend on
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chaos.invariants import condition
 from chaos.kubelet import Fate, Script
-from chaos.world import World
+from chaos.world import PROFILE, World
 
 LAST_FAILURE = ("status.restarts.last.",)
 SCORE = ("status.nodeSuspicions.0.score.",)  # decays between the two evidences, which a death holds apart for longer
@@ -286,6 +287,56 @@ async def volume(world: World) -> None:
     await world.until(lambda: not world.objects)
 
 
+OLD, NEW = ({"env": [{"name": "FROM_PROFILE", "value": value}]} for value in ("old", "new"))
+
+
+def _is_running_with(world: World, value: str, attempt: int, workers: int) -> bool:
+    """Whether the gang of that attempt runs, all of it with that value of the profile."""
+    pods = [pod for pod in world.pods() if pod["metadata"]["labels"]["ganger.dev/attempt"] == str(attempt)]
+    found = [
+        one.get("value") for pod in pods for one in pod["spec"]["containers"][0]["env"] if one["name"] == "FROM_PROFILE"
+    ]
+    return world.is_running(attempt, workers=workers) and [value] * workers == found
+
+
+async def profile_gone(world: World) -> None:
+    """Changed and deleted while the gang runs: the attempt after a failure has the old values all the same."""
+    await world.make_profile(**OLD)
+    await world.submit(workers=3, profile=PROFILE)
+    await world.until(lambda: world.is_running(0, workers=3))
+    await world.edit_profile(**NEW)
+    await world.delete_profile()
+    await world.until(lambda: _is_running_with(world, "old", 1, 3))
+
+
+async def profile_late(world: World) -> None:
+    await world.submit(workers=3, profile=PROFILE)
+    await world.until(lambda: condition(world.job, "PodsReady").get("reason") == "WaitingForProfile")
+    await world.make_profile(**NEW)
+    await world.until(lambda: _is_running_with(world, "new", 0, 3))
+
+
+async def profile_changed_early(world: World) -> None:
+    """Changed after the pods and before the status that keeps the values: the gang starts anew with the new ones."""
+    await world.make_profile(**OLD)
+    await world.submit(workers=1, profile=PROFILE)
+    await world.until(lambda: bool(world.pods()))
+    await world.edit_profile(**NEW)
+    await world.until(lambda: _is_running_with(world, "new", 1, 1))
+
+
+async def profile_renewed(world: World) -> None:
+    """A resume reads it anew."""
+    await world.make_profile(**OLD)
+    await world.submit(workers=2, profile=PROFILE)
+    await world.until(lambda: world.is_running(0, workers=2))
+    await world.edit_profile(**NEW)
+    await world.edit(suspend=True)
+    await world.until(lambda: world.has("Suspended") and not world.pods())
+    await world.edit(suspend=False)
+    await world.until(lambda: _is_running_with(world, "new", world.status.get("attempt", 0), 2))
+
+
 SCENARIOS = {
     one.name: one
     for one in (
@@ -319,5 +370,9 @@ SCENARIOS = {
         Scenario("user-error", user_error, _attempts(WRONG_INPUT)),
         Scenario("twice-suspended", twice_suspended, _forever),
         Scenario("suspended-at-first", suspended_from_the_start, _forever),
+        Scenario("profile-gone", profile_gone, _attempts(FAILS)),
+        Scenario("profile-late", profile_late, _forever),
+        Scenario("profile-changed", profile_changed_early, _attempts(Fate(is_placed=False), worker=0)),
+        Scenario("profile-renewed", profile_renewed, _forever),
     )
 }

@@ -80,7 +80,26 @@ def given_up(told):
     ]
 
 
+def profiled(version, worker, digest):
+    """A pod that was made with a profile of that digest."""
+    made = pod(version, worker)
+    return made | {"metadata": made["metadata"] | {"annotations": {"ganger.dev/profile": digest}}}
+
+
+def naming(version):
+    """A job that names a profile."""
+    body = job(version)
+    return body | {"spec": body["spec"] | {"profile": "gpu"}}
+
+
 BROKEN = {
+    "INV-18 digits-0-1 was made with another profile than digits-0-0": [
+        ("ADDED", naming(1)),
+        ("ADDED", profiled(2, 0, "aa")),
+        ("ADDED", profiled(3, 1, "bb")),
+    ],
+    "INV-18 digits-0-0 of a job with profile gpu carries ''": [("ADDED", naming(1)), ("ADDED", pod(2))],
+    "INV-18 digits-0-0 of a job with profile None carries 'aa'": [("ADDED", job(1)), ("ADDED", profiled(2, 0, "aa"))],
     "INV-1 digits-1-0 lives beside digits-0-0": [
         ("ADDED", job(1, attempt=1)),
         ("ADDED", pod(2)),

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from chaos.campaign import doubles, plan_of, simulate, singles, text_of
 from chaos.plans import plans, reference, run
-from chaos.scenarios import SCENARIOS
+from chaos.scenarios import OLD, SCENARIOS, Scenario
+from chaos.world import PROFILE
 from ganger.plan import decide, ending
 from ganger.plan.seen import Decision
 
@@ -45,6 +46,24 @@ def test_the_plans_with_one_fault_are_at_least_900():
 
 def test_a_run_is_the_same_each_time():
     assert run(SCENARIOS["exhausted-restarts"], {7: "lost"}) == run(SCENARIOS["exhausted-restarts"], {7: "lost"})
+
+
+def test_a_profile_costs_no_write():
+    """Its values travel in the status that is written anyway; profiles are watched, never read."""
+
+    async def plain(world):
+        await world.submit(workers=4)
+        await world.until(lambda: world.is_running(workers=4))
+
+    async def profiled(world):
+        await world.make_profile(**OLD)
+        await world.submit(workers=4, profile=PROFILE)
+        await world.until(lambda: world.is_running(workers=4))
+
+    runs = [run(Scenario(user.__name__, user, SCENARIOS["gang-of-four"].script), {}) for user in (plain, profiled)]
+
+    assert [(), ()] == [one.trouble for one in runs]
+    assert sorted(runs[0].writes) == sorted(runs[1].writes)  # Service and status come in either order
 
 
 def test_a_plan_is_read_as_it_is_written():

@@ -11,7 +11,9 @@ from chaos.invariants import Checker, condition
 
 Object = dict[str, Any]
 JOBS = "/apis/ganger.dev/v1alpha1/namespaces/{}/trainingjobs"
+PROFILES = "/apis/ganger.dev/v1alpha1/namespaces/{}/trainingprofiles"
 NAME = "digits"
+PROFILE = "shared"
 PATIENCE_SECONDS = 300.0
 # The accounts of time differ with every delay; all else in the end state must be equal or unequal between references.
 NEVER_COMPARED = ("status.goodput.", "metadata.managedFields.")
@@ -108,6 +110,19 @@ class World:
         except StatusError as error:
             if error.code != 404:
                 raise
+
+    async def make_profile(self, **spec: Any) -> None:
+        """Create the profile."""
+        body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingProfile", "metadata": {"name": PROFILE}}
+        await self.client.call("POST", PROFILES.format(self.namespace), body | {"spec": spec})
+
+    async def edit_profile(self, **spec: Any) -> None:
+        """Merge into its spec."""
+        await self.client.call("PATCH", f"{PROFILES.format(self.namespace)}/{PROFILE}", {"spec": spec}, MERGE)
+
+    async def delete_profile(self) -> None:
+        """Delete it."""
+        await self.client.call("DELETE", f"{PROFILES.format(self.namespace)}/{PROFILE}", {})
 
     # --- what is left ---
     def state(self) -> dict[str, Any]:

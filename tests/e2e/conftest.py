@@ -157,7 +157,7 @@ def installed():
                "--wait", "--timeout", "3m", "--set-string", annotation)  # fmt: skip
     yield found
     found.helm("uninstall", "ganger", "--namespace", SYSTEM, "--wait")
-    embedded.kubectl("delete", "crd", "trainingjobs.ganger.dev")
+    embedded.kubectl("delete", "crd", "trainingjobs.ganger.dev", "trainingprofiles.ganger.dev")
     embedded.kubectl("delete", "namespace", SYSTEM)
 
 

@@ -64,6 +64,9 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
 - apiGroups: [ganger.dev]
   resources: [trainingjobs/status]
   verbs: [patch]
+- apiGroups: [ganger.dev]
+  resources: [trainingprofiles]
+  verbs: [list, watch] # one watch for all jobs, and no request for any of them
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]

@@ -16,6 +16,7 @@ from ganger_dev.chart.space import CHART, NAMESPACE
 from ganger_dev.chart.tally import Tally
 
 DEFINITION: Final = "trainingjobs.ganger.dev"
+DEFINITIONS: Final = (DEFINITION, "trainingprofiles.ganger.dev")
 JOBS_NAMESPACE: Final = "ganger-chart"
 _KIND: Final = "facts of a release's life"
 _WAIT_SECONDS: Final = 120
@@ -39,8 +40,8 @@ class Life:
 
         A cluster that has a Ganger already is left alone, and that is a miss.
         """
-        alone = self.programs.get("crd", DEFINITION) is None
-        self._expect("the cluster has no other Ganger: uninstall it, and delete its definition", alone)
+        alone = all(self.programs.get("crd", name) is None for name in DEFINITIONS)
+        self._expect("the cluster has no other Ganger: uninstall it, and delete its definitions", alone)
         if not alone:
             return
         made = self.programs.get("namespace", NAMESPACE) is None
@@ -50,11 +51,11 @@ class Life:
             self.programs.helm("uninstall", "ganger", "--ignore-not-found", "--wait")
             namespaces = [JOBS_NAMESPACE, *([NAMESPACE] if made else [])]
             self.programs.kubectl("delete", "namespace", *namespaces, "--ignore-not-found")
-            self.programs.kubectl("delete", "crd", DEFINITION, "--ignore-not-found")
+            self.programs.kubectl("delete", "crd", *DEFINITIONS, "--ignore-not-found")
 
     def _live(self, newer: Path) -> None:
         self._helm("install", CHART)
-        self._expect("the definition is established", self._until(self._established))
+        self._expect("the definitions are established", self._until(self._established))
         before = self._submit()
         if self.kubelet:
             self._test()
@@ -67,7 +68,7 @@ class Life:
         self._expect("a rollback brings the definition back", "newname" not in names, names)
         self._same("a rollback", before)
         self._ok("helm uninstalls", self.programs.helm("uninstall", "ganger", "--wait"))
-        self._expect("an uninstall keeps the definition", self._established())
+        self._expect("an uninstall keeps the definitions", self._established())
         self._expect("an uninstall leaves nothing else", self._until(lambda: not self._left()), self._left())
         self._same("an uninstall", before)
         self._helm("install", CHART)
@@ -125,8 +126,9 @@ class Life:
         ).out
 
     def _established(self) -> bool:
-        conditions = (self.programs.get("crd", DEFINITION) or {}).get("status", {}).get("conditions") or []
-        return any((one["type"], one["status"]) == ("Established", "True") for one in conditions)
+        told = [(self.programs.get("crd", name) or {}).get("status", {}) for name in DEFINITIONS]
+        found = [status.get("conditions") or [] for status in told]
+        return all(any((one["type"], one["status"]) == ("Established", "True") for one in each) for each in found)
 
     def _until(self, check: Callable[[], bool]) -> bool:
         end = time.monotonic() + _WAIT_SECONDS

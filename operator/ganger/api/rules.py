@@ -5,7 +5,6 @@ Each row holds both forms of one rule, so that a manifest which `ganger validate
 cost budget.
 """
 
-
 import msgspec
 from msgspec import Struct
 

@@ -1,16 +1,18 @@
 """The caches of the operator, and what one job sees in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
-from ganger.api.types import TrainingJob
+from ganger.api.profile import TrainingProfile
+from ganger.api.types import TrainingJob, decode
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
-from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, TRAINING_PROFILES, Resource
 from ganger.plan import elastic, giveway, names
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
+from ganger.plan.profile import Reading, is_wanted
 from ganger.plan.quota import Quota
 from ganger.plan.seen import Rank, Refusal, Seen
 from ganger.plan.track import Track
@@ -24,21 +26,25 @@ OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 
 class Caches:
-    """Jobs, and the pods, Services, claims and PodGroups that carry our label: others cost no memory.
+    """Jobs and profiles, and the pods, Services, claims and PodGroups that carry our label: others cost no memory.
 
     PodGroups are not served everywhere: `app.podgroups` fills their cache.
+
+    home: the operator's namespace, whose profiles are everybody's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: str = "") -> None:
+        self.home = home
         self.jobs: Cache[TrainingJob] = Cache()
         self.pods: Cache[Pod] = Cache()
         self.services: Cache[Service] = Cache()
         self.claims: Cache[Claim] = Cache()
         self.pod_groups: Cache[PodGroup] = Cache()
+        self.profiles: Cache[TrainingProfile] = Cache()
 
     @property
     def by_resource(self) -> dict[Resource, Cache[Any]]:
-        """Every cache by what it holds."""
+        """Every cache of what is written, by what it holds."""
         caches: dict[Resource, Cache[Any]] = {
             TRAINING_JOBS: self.jobs,
             PODS: self.pods,
@@ -51,11 +57,13 @@ class Caches:
         self, cluster: Cluster, namespaces: tuple[str, ...], metrics: Metrics, timing: Timing | None = None
     ) -> list[Reflector[Any]]:
         """Return a reflector for each resource and namespace; no namespaces means all of them."""
-        kinds: tuple[tuple[Resource, type[Any], Cache[Any], str], ...] = (
-            (TRAINING_JOBS, TrainingJob, self.jobs, ""),
-            (PODS, Pod, self.pods, OURS),
-            (SERVICES, Service, self.services, OURS),
-            (CLAIMS, Claim, self.claims, OURS),
+        scopes = namespaces or ("",)
+        kinds: tuple[tuple[Resource, type[Any], Cache[Any], str, Iterable[str]], ...] = (
+            (TRAINING_JOBS, TrainingJob, self.jobs, "", scopes),
+            (TRAINING_PROFILES, TrainingProfile, self.profiles, "", {*namespaces, self.home} if namespaces else scopes),
+            (PODS, Pod, self.pods, OURS, scopes),
+            (SERVICES, Service, self.services, OURS, scopes),
+            (CLAIMS, Claim, self.claims, OURS, scopes),
         )
         return [
             Reflector(
@@ -67,9 +75,10 @@ class Caches:
                 label_selector=labels,
                 metrics=metrics,
                 timing=timing,
+                decode=decode if kind is TrainingJob else None,
             )
-            for resource, kind, cache, labels in kinds
-            for namespace in namespaces or ("",)
+            for resource, kind, cache, labels, among in kinds
+            for namespace in sorted(among)
         ]
 
     def on_job_change(self, changed: Callable[[Key], None]) -> None:
@@ -91,9 +100,24 @@ class Caches:
             if name:
                 enqueue((meta.namespace, name))
 
+        def profile_changed(old: Any, new: Any) -> None:
+            if old is new:
+                return  # a resync; the jobs have their own
+            meta = _meta(old, new)
+            for job in list(self.jobs.all()):
+                ours = meta.namespace in (job.metadata.namespace, self.home)
+                if ours and job.spec.profile == meta.name and is_wanted(job):
+                    enqueue(job.key)
+
         self.on_job_change(enqueue)
+        self.profiles.on_change(profile_changed)
         for cache in (self.pods, self.services, self.claims, self.pod_groups):
             cache.on_change(child_changed)
+
+    def profile(self, job: TrainingJob) -> TrainingProfile | None:
+        """Return the profile that the job names: of its namespace, else of the operator's."""
+        name = job.spec.profile or ""
+        return self.profiles.get(job.metadata.namespace, name) or self.profiles.get(self.home, name)
 
     def seen(
         self,
@@ -110,6 +134,7 @@ class Caches:
         answer: Answer | None = None,
         asks: bool = False,
         quota: Quota | None = None,
+        reading: Reading | None = None,
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
@@ -140,6 +165,7 @@ class Caches:
             asks=asks,
             rivals=self._rivals(job, pods),
             quota=quota,
+            profile=reading,
         )
 
     def _rivals(self, job: TrainingJob, pods: tuple[Pod, ...]) -> tuple[Rank, ...]:

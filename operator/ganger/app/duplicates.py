@@ -6,6 +6,8 @@ the newer version has another status, then its author was not the user, who writ
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob
 from ganger.app.caches import Key
@@ -47,7 +49,9 @@ class Duplicates:
         if base is None or base.metadata.resource_version == job.metadata.resource_version:
             return
         del self._bases[job.key]
-        if base.metadata.uid == job.metadata.uid and base.status != job.status:
+        # A pass gives a new job its profile before any status keeps it (docs/adr/0018-profiles.md): nobody wrote that.
+        before, now = (replace(one.status, profile=None) for one in (base, job))
+        if base.metadata.uid == job.metadata.uid and before != now:
             self._found(job)
 
     def forget(self, key: Key) -> None:

@@ -58,7 +58,7 @@ class Process:
         self._settings = settings
         self._metrics = metrics
         self.clock: Clock = clock or ServerClock(cluster.server_offset_seconds)
-        self.caches = Caches()
+        self.caches = Caches(settings.namespace)
         timing = Timing(read_timeout=float(settings.watch_silence_seconds))
         self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics, timing)
         self._pod_groups: PodGroups | None = None

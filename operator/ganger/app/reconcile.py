@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ganger.api.defaults import fill
 from ganger.api.status import TrainingJobStatus
-from ganger.api.types import TrainingJob
+from ganger.api.types import TrainingJob, profiled
 from ganger.api.validate import check, unsupported
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
@@ -15,7 +15,7 @@ from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, POD_GROUPS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
-from ganger.plan import lifecycle
+from ganger.plan import lifecycle, profile
 from ganger.plan.decide import decide
 from ganger.plan.inquiry import question
 from ganger.plan.quota import Quota
@@ -67,12 +67,21 @@ class Reconciler:
         with about(namespace=key[0], job=key[1], uid=job.metadata.uid, attempt=job.status.attempt):
             if _is_silent(job, self._caches):
                 self._reports.forget(key)  # else workers that are gone would count for how often the others report
+            stored, reading = job, None
+            if profile.is_wanted(job):
+                # Before its queue: what the job is with its profile is what quota is asked for.
+                pods = self._caches.pods.by_owner(job.metadata.uid)
+                reading = profile.read(job, self._caches.profile(job), self._caches.home, pods)
+                if reading.taken is not None and reading.is_due:
+                    job = profiled(job, reading.taken)
             quota = await self._queues.seen(job) if self._queues is not None else None
-            if self._caches.jobs.get(*key) is not job:
+            if self._caches.jobs.get(*key) is not stored:
                 return None  # it changed while Kueue's objects were read, and is in the queue again for that
-            return await self._pass(key, fill(job, self._default_image), quota)
+            return await self._pass(key, fill(job, self._default_image), quota, reading)
 
-    async def _pass(self, key: Key, job: TrainingJob, quota: Quota | None) -> float | None:
+    async def _pass(
+        self, key: Key, job: TrainingJob, quota: Quota | None, reading: profile.Reading | None
+    ) -> float | None:
         memory = self._memory(job)
         self._inquire(key, job, job.status, memory)
         now = self._clock.monotonic()
@@ -89,6 +98,7 @@ class Reconciler:
             answer=memory.answer,
             asks=memory.asks(now),
             quota=quota,
+            reading=reading,
         )
         decision = decide(job, seen, self._clock.now(), self._unsupported(job), self._site())
         if await self._executor.doubts(job, decision, self._caches):

@@ -62,6 +62,12 @@ ACCESS_REVIEWS = Resource(
 TRAINING_JOBS = Resource(
     group=contract.API_GROUP, version=contract.API_VERSION, plural=contract.PLURAL, kind=contract.KIND
 )
+TRAINING_PROFILES = Resource(
+    group=contract.API_GROUP,
+    version=contract.API_VERSION,
+    plural=contract.PROFILE_PLURAL,
+    kind=contract.PROFILE_KIND,
+)
 # Kueue's, and the priority classes that a Workload names.
 WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="workloads", kind="Workload")
 FLAVORS = Resource(

@@ -33,6 +33,7 @@ from ganger.plan import (
     lost,
     podgroup,
     pods,
+    profile,
     progress,
     quota,
     shared,
@@ -69,12 +70,15 @@ def decide(
     decision = _decide(job, seen, members, fallen, now, unsupported, site)
     if not job.status.finished and not job.spec.suspend:
         decision = _until(decision, lost.wake_seconds(job, seen.pods, now), quota.retry_seconds(seen.quota))
-    decision = msgspec.structs.replace(decision, workload=workload.change(asked, members, seen.quota, now, seen.stored))
+    missing = profile.obstacle(seen.profile)
+    change = workload.change(asked, members, seen.quota, now, seen.stored, may_ask=missing is None)
+    decision = msgspec.structs.replace(decision, workload=change)
     if decision.status is None:
         return decision
     # Time goes on without end, so it is written down only together with news.
     status = progress.accounted(job, fallen, seen.live, now, decayed(decision.status, now))
-    status = state(status, job, now, *admission.facts(asked, seen.quota, quota.hold(asked, seen.quota, seen.stored)))
+    held = quota.hold(asked, seen.quota, seen.stored) if missing is None else quota.Hold(*missing)
+    status = state(status, job, now, *admission.facts(asked, seen.quota, held))
     events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
     return msgspec.structs.replace(decision, status=status, events=events)
 
@@ -96,6 +100,11 @@ def _decide(
         return _recovered(job, members)
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
+    obstacle = profile.obstacle(seen.profile)
+    if obstacle is not None and members.num_succeeded < members.num_workers:
+        if job.status.is_true(lifecycle.SUSPENDED):
+            return _resumed(job, seen, members, fallen, now, site)
+        return _unprofiled(job, members, now, obstacle)
     held = quota.hold(job, seen.quota, seen.stored)
     if held is not None:
         return _suspended(job, seen, members, now, site, held)
@@ -118,6 +127,12 @@ def _decide(
         return Decision(status=lifecycle.starting(job, members, now, "Starting", "the gang starts"))
     if members.num_succeeded == members.num_workers:
         return ending.complete(job, members, now)
+    is_due = seen.profile is not None and seen.profile.is_due
+    if is_due and edition.has_other_values(members.present.values(), job.status.profile):
+        # The profile has changed between the pods and the status that would keep their values.
+        text = f"profile {job.spec.profile} changed while the gang came up; it starts anew with the new values"
+        event = Event(reason="ProfileChanged", message=text)
+        return Decision(status=lifecycle.renewed(job, members, now, text), events=(event,))
     # Before the gang was complete a pod that is gone was simply not created yet; afterwards it was lost.
     was_complete = job.status.is_true(lifecycle.PODS_READY)
     gone = members.given_up or (was_complete and (members.leaving or members.missing))
@@ -174,8 +189,25 @@ def _resumed(job: TrainingJob, seen: Seen, members: Gang, fallen: Gang, now: dat
         return Decision(deletions=_deletions(members.all, None) + podgroup.deletions(seen.groups, site))
     told = admission.message(job, seen.quota)
     reason, message = ("Admitted", told) if told else ("Resumed", "resumed; the gang starts anew")
-    status = lifecycle.starting(job, members, now, reason, message)
-    return Decision(status=status, events=(Event(reason=reason, message=told or "the gang starts anew"),))
+    values, is_missing = job.status.profile if job.spec.profile is not None else None, False
+    if seen.profile is not None:
+        values, is_missing = seen.profile.taken, seen.profile.obstacle is not None
+        reason, message = seen.profile.obstacle or (reason, message)
+    status = msgspec.structs.replace(lifecycle.starting(job, members, now, reason, message), profile=values)
+    return Decision(status=status, events=(Event(reason=reason, message=message, warning=is_missing),))
+
+
+def _unprofiled(job: TrainingJob, members: Gang, now: datetime, obstacle: tuple[str, str]) -> Decision:
+    """Wait for the profile, before any quota is asked for."""
+    overdue = ending.overdue(job, members, now)
+    if overdue is not None:
+        return ending.fail(job, members, now, *overdue)
+    half = _deletions(members.present.values(), RESTART_GRACE_SECONDS)
+    decision = _coming_up(job, members, now, *obstacle, deletions=half)
+    if lifecycle.waits_for(job) != obstacle[0]:
+        event = Event(reason=obstacle[0], message=obstacle[1], warning=True)
+        decision = msgspec.structs.replace(decision, events=(event,))
+    return _bounded(job, members, now, decision)
 
 
 def _failed(

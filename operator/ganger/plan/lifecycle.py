@@ -212,6 +212,26 @@ def resized(job: TrainingJob, gang: Gang, move: elastic.Move, now: datetime) -> 
     return _phase(status, job, now, "Restarting", move.message)
 
 
+def renewed(job: TrainingJob, gang: Gang, now: datetime, message: str) -> TrainingJobStatus:
+    """Return the status that opens the next attempt of a gang that has to be made anew before it was complete."""
+    status = msgspec.structs.replace(
+        state(_base(job, gang), job, now, (PODS_READY, False, "ProfileChanged", message)),
+        attempt=job.status.attempt + 1,
+        round=0,
+        gang_size=elastic.wanted(job),
+        start_time=None,
+        workers=f"0/{job.spec.workers}",
+        ready_workers=0,
+    )
+    return _phase(status, job, now, "Restarting", message)
+
+
+def waits_for(job: TrainingJob) -> str:
+    """Return the reason why not all workers run, as the status has it, or ""."""
+    condition = job.status.condition(PODS_READY)
+    return condition.reason if condition is not None and condition.status == "False" else ""
+
+
 def _in_new_pods(restarts: Restarts | None) -> Restarts | None:
     return None if restarts is None else msgspec.structs.replace(restarts, in_place=0)
 

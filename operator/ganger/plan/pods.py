@@ -20,7 +20,7 @@ from ganger.contract import (
 )
 from ganger.plan import avoid, claims, elastic, names, placement, tolerations, volumes
 from ganger.plan import site as sites
-from ganger.plan.edition import edition
+from ganger.plan.edition import edition, values_mark
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.service import rendezvous_host, service
 from ganger.plan.site import NOWHERE, Site
@@ -124,7 +124,7 @@ def pod(
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
-    annotations = _SCRAPE | {ANNOTATION_EDITION: made_from or edition(job)}
+    annotations = _SCRAPE | {ANNOTATION_EDITION: made_from or edition(job)} | values_mark(job.status.profile)
     if site.listens:
         pod_volumes.append(sites.volume(job.metadata.uid))
         mounts.append(sites.mount())

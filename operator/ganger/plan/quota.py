@@ -57,7 +57,7 @@ class Change(Struct, frozen=True, kw_only=True):
     target: Metadata = Metadata()
 
 
-class Hold(Struct, frozen=True, kw_only=True):
+class Hold(Struct, frozen=True):
     """Why a job has no pods, as a condition says it."""
 
     reason: str
@@ -93,8 +93,9 @@ def hold(job: TrainingJob, quota: Quota | None, stored: TrainingJob | None = Non
     if workload.is_true("Finished"):
         text = f"Workload {workload.metadata.name} was finished by somebody else; delete it to queue the job anew"
         return Hold(reason="WorkloadFinished", message=text)
-    if edition.outdated(stored or job, (workload,)):
-        return Hold(reason="SpecChanged", message=f"queue {name}: the spec was changed; quota is asked for anew")
+    if is_old(job, workload, stored):
+        text = f"queue {name}: the spec or its profile was changed; quota is asked for anew"
+        return Hold(reason="SpecChanged", message=text)
     evicted = workload.condition("Evicted")
     if evicted is not None and evicted.status == "True" and workload.is_true("QuotaReserved"):
         text = f"queue {name}: Kueue evicted the job ({evicted.reason}): {evicted.message}"
@@ -125,6 +126,12 @@ def _waiting(name: str, workload: Workload) -> Hold:
         if check.state != "Ready"
     )
     return Hold(reason="WaitingForAdmissionChecks", message=f"queue {name}: {checks or 'waiting for admission'}")
+
+
+def is_old(job: TrainingJob, workload: Workload, stored: TrainingJob | None = None) -> bool:
+    """Whether the Workload was made from another spec, or other values of the profile, than the job has now."""
+    other = edition.has_other_values((workload,), job.status.profile)
+    return other or edition.outdated(stored or job, (workload,))
 
 
 def has_stopped(gang: Gang) -> bool:

@@ -10,6 +10,7 @@ from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
+from ganger.plan.profile import Reading
 from ganger.plan.quota import Change, Quota
 from ganger.plan.track import Track
 
@@ -40,6 +41,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     track: how their ranks keep up with each other. answer: what was read of the node of a failure;
     asks: it is being read, since less than inquiry.HOLD_SECONDS. rivals: if this gang is stuck, the others that are.
     quota: what Kueue says, where the job is or was in a queue of it.
+    profile: what the job's profile says, where it is to be read; values that are due are in the job already.
     """
 
     stored: TrainingJob | None = None
@@ -57,6 +59,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     asks: bool = False
     rivals: tuple[Rank, ...] = ()
     quota: Quota | None = None
+    profile: Reading | None = None
 
 
 class Deletion(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from ganger.contract import ANNOTATION_EDITION, API_GROUP, KIND
 from ganger.plan import edition, elastic, lifecycle, names, pods
 from ganger.plan.admission import POD_SET
 from ganger.plan.gang import Gang, is_over
-from ganger.plan.quota import ADMITTED, Change, Priority, Quota, has_stopped, queue
+from ganger.plan.quota import ADMITTED, Change, Priority, Quota, has_stopped, is_old, queue
 
 _REQUEUED_AT_ONCE = frozenset({"Preempted", "NodeFailures"})  # the others wait for what Kueue says of them
 _HASH_LENGTH = 5
@@ -48,7 +48,8 @@ def manifest(job: TrainingJob, priority: Priority, stored: TrainingJob | None = 
             "name": name(job),
             "namespace": job.metadata.namespace,
             "labels": names.labels(job) | {LABEL_JOB_UID: job.metadata.uid},
-            "annotations": {ANNOTATION_EDITION: edition.edition(stored or job)},
+            "annotations": {ANNOTATION_EDITION: edition.edition(stored or job)}
+            | edition.values_mark(job.status.profile),
             "ownerReferences": [names.owner_reference(job)],
         },
         "spec": {key: value for key, value in _spec(job, priority).items() if value is not None},
@@ -56,23 +57,32 @@ def manifest(job: TrainingJob, priority: Priority, stored: TrainingJob | None = 
 
 
 def change(
-    job: TrainingJob, gang: Gang, quota: Quota | None, now: datetime, stored: TrainingJob | None = None
+    job: TrainingJob,
+    gang: Gang,
+    quota: Quota | None,
+    now: datetime,
+    stored: TrainingJob | None = None,
+    *,
+    may_ask: bool = True,
 ) -> Change | None:
-    """Return the next write to the job's Workload, None where nothing is to be said."""
+    """Return the next write to the job's Workload, None where nothing is to be said.
+
+    may_ask: False while its profile is missing, so that nobody knows what the job will need.
+    """
     if quota is None or quota.state != "Served":
         return None
     workload = quota.workload
     if workload is None:
-        asks = queue(job) and not job.status.finished and not job.spec.suspend and has_stopped(gang)
+        asks = may_ask and queue(job) and not job.status.finished and not job.spec.suspend and has_stopped(gang)
         return Change(verb="create", body=manifest(job, quota.priority, stored)) if asks and quota.priority else None
     if workload.metadata.deletion_timestamp is not None:
         return None
     if job.status.finished:
         return _finish(job, workload, now) if has_stopped(gang) else None
-    is_old = job.spec.suspend or edition.outdated(stored or job, (workload,))
-    if not queue(job) or (is_old and has_stopped(gang)):
+    has_to_go = job.spec.suspend or is_old(job, workload, stored)
+    if not queue(job) or (has_to_go and has_stopped(gang)):
         return Change(verb="delete", target=workload.metadata)
-    if is_old or workload.is_true("Finished"):
+    if has_to_go or workload.is_true("Finished"):
         return None
     reserved = workload.is_true("QuotaReserved")
     if workload.is_true("Evicted") and reserved:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from msgspec import Raw
+
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import ApiError, Gone, NotFound, Unreachable, from_status
 from ganger.kube.resources import Resource
@@ -49,6 +51,7 @@ class _Regressed(Exception):  # noqa: N818 - a state of the stream
 class Reflector(Generic[T]):
     """Feeds one cache from one resource type, in one namespace or in all ("").
 
+    decode: makes an object of its JSON, where the type alone does not say how; raises msgspec.ValidationError.
     returned: called when the server accepts a watch again after a connection to it was lost or refused.
     unserved: called at each answer that there is no such resource.
     """
@@ -68,12 +71,13 @@ class Reflector(Generic[T]):
         rng: random.Random | None = None,
         returned: Callable[[], None] = lambda: None,
         unserved: Callable[[], None] = lambda: None,
+        decode: Callable[[Raw | bytes], T] | None = None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
         self.cache = cache
         self._cluster = cluster
-        self._codec = wire.Codec(kind)
+        self._codec = wire.Codec(kind, decode)
         self._labels = label_selector
         self._fields = field_selector
         self._timing = timing or Timing()

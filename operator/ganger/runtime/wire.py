@@ -1,6 +1,7 @@
 """How lists and watch lines become objects: typed where they fit the type, `Undecodable` where they do not."""
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -61,10 +62,13 @@ class Page(Struct, Generic[T], frozen=True):
 
 
 class Codec(Generic[T]):
-    """Decodes objects of one type. Every method raises Torn for what is no such JSON at all."""
+    """Decodes objects of one type, by `decode` where the type alone is not enough.
 
-    def __init__(self, kind: type[T]) -> None:
-        self._decoder = msgspec.json.Decoder(kind)
+    Every method raises Torn for what is no such JSON at all.
+    """
+
+    def __init__(self, kind: type[T], decode: Callable[[Raw | bytes], T] | None = None) -> None:
+        self._decode = decode or msgspec.json.Decoder(kind).decode
 
     def page(self, body: bytes) -> Page[T]:
         """Decode a page of a list."""
@@ -78,7 +82,7 @@ class Codec(Generic[T]):
     def object(self, body: Raw | bytes) -> T | Undecodable:
         """Decode one object; one of another shape keeps its identity and the decoder's complaint."""
         try:
-            obj = self._decoder.decode(body)
+            obj = self._decode(body)
         except msgspec.ValidationError as error:
             return Undecodable(identity(body), str(error))
         except msgspec.DecodeError as error:

@@ -23,6 +23,7 @@ KINDS = {
     "events": ("events.k8s.io/v1", "Event"),
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "trainingjobs": ("ganger.dev/v1alpha1", "TrainingJob"),
+    "trainingprofiles": ("ganger.dev/v1alpha1", "TrainingProfile"),
     "nodes": ("v1", "Node"),
     "podgroups": ("scheduling.k8s.io/v1beta1", "PodGroup"),
 }

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from ganger.api.crd import crd
+from ganger.api.crd import definitions
 from ganger.api.validate import check_manifest
 from golden.chart.rendered import CHART
 from golden.chart.test_images import images
@@ -16,13 +16,11 @@ def annotations():
     return yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
 
 
-def test_the_definition_that_the_hub_shows_is_ours(annotations):
-    (shown,) = yaml.safe_load(annotations[f"{HUB}crds"])
-    definition = crd()
-
-    assert definition["metadata"]["name"] == shown["name"]
-    assert definition["spec"]["names"]["kind"] == shown["kind"]
-    assert [version["name"] for version in definition["spec"]["versions"]] == [shown["version"]]
+def test_the_definitions_that_the_hub_shows_are_ours(annotations):
+    for shown, definition in zip(yaml.safe_load(annotations[f"{HUB}crds"]), definitions(), strict=True):
+        assert definition["metadata"]["name"] == shown["name"]
+        assert definition["spec"]["names"]["kind"] == shown["kind"]
+        assert [version["name"] for version in definition["spec"]["versions"]] == [shown["version"]]
 
 
 def test_the_example_that_the_hub_shows_is_sound(annotations):

@@ -85,7 +85,7 @@ def shown(objects, values):
     """The objects as a text to review; of what has a file of its own, only the metadata."""
     for found in objects:
         if found["kind"] == "CustomResourceDefinition":
-            found["spec"] = "as in charts/ganger/files/trainingjobs.yaml"
+            found["spec"] = f"as in charts/ganger/files/{found['spec']['names']['plural']}.yaml"
         if found["kind"] == "PrometheusRule":
             found["spec"] = "as in charts/ganger/alerts/ganger.yaml"
         if found["kind"] == "ValidatingAdmissionPolicy" and "requireServiceAccountUse" not in values.get(POLICIES, ()):
@@ -105,16 +105,18 @@ def test_the_chart_renders_as_reviewed(chart, name):
     assert path.read_text() == rendered
 
 
-def test_the_definition_is_the_generated_one(chart):
-    rendered = chart.one("CustomResourceDefinition")
-    generated = yaml.safe_load((HERE.parents[2] / "charts/ganger/files/trainingjobs.yaml").read_text())
+@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles"])
+def test_the_definition_is_the_generated_one(chart, plural):
+    rendered = chart.one("CustomResourceDefinition", name=f"{plural}.ganger.dev")
+    generated = yaml.safe_load((HERE.parents[2] / f"charts/ganger/files/{plural}.yaml").read_text())
 
     assert generated["spec"] == rendered["spec"]
     assert {"helm.sh/resource-policy": "keep"}.items() <= rendered["metadata"]["annotations"].items()
 
 
-def test_a_definition_that_is_not_kept_carries_no_policy(chart):
-    rendered = chart.one("CustomResourceDefinition", {"crds": {"keep": False}})
+@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles"])
+def test_a_definition_that_is_not_kept_carries_no_policy(chart, plural):
+    rendered = chart.one("CustomResourceDefinition", {"crds": {"keep": False}}, name=f"{plural}.ganger.dev")
 
     assert "helm.sh/resource-policy" not in rendered["metadata"].get("annotations", {})
 
@@ -257,7 +259,7 @@ def test_the_control_service_has_no_selector_since_the_leader_says_where_it_is(c
         ({}, "every namespace"),
         ({"watchNamespaces": ["a", "b"]}, "these namespaces alone: a, b"),
         ({"crds": {"keep": False}}, "WARNING: crds.keep=false"),
-        ({"crds": {"enabled": False}}, "apply charts/ganger/files/trainingjobs.yaml"),
+        ({"crds": {"enabled": False}}, "apply\ncharts/ganger/files/trainingjobs.yaml"),
         ({"replicas": 1}, "With replicas=1 nobody watches"),
     ],
 )

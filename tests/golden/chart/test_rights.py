@@ -25,7 +25,7 @@ MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 # What a variable stands for, where a call names no constant. A new call of that kind fails below until it is told here.
 VARIABLES = {
     ("runtime/reflector.py", "self.resource"): (
-        "TRAINING_JOBS", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS", "WORKLOADS",
+        "TRAINING_JOBS", "TRAINING_PROFILES", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS", "WORKLOADS",
     ),
     ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "POD_GROUPS"),
     ("app/queues.py", "resource"): ("FLAVORS", "WORKLOAD_CLASSES"),
@@ -176,7 +176,7 @@ def secrets_of(objects):
 
 
 def test_the_code_asks_for_what_we_know():
-    assert 45 == len(asked())
+    assert 47 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 
@@ -208,6 +208,16 @@ def test_each_of_these_values_is_needed(chart, path):
     assert CLUSTER_SCOPED & kinds
 
 
+def test_profiles_of_the_operators_own_namespace_are_watched_wherever_the_jobs_are(chart):
+    roles = roles_of(chart.objects({"watchNamespaces": ["team-a"]}))
+    where = {
+        role["metadata"]["namespace"] for role in roles for right in granted([role]) if "trainingprofiles" in right
+    }
+
+    assert {"team-a", "ganger-system"} == where
+    assert {"list", "watch"} == {verb for verb, _, resource in granted(roles) if resource == "trainingprofiles"}
+
+
 def test_elections_touch_one_lease_alone(chart):
     election = chart.one("Role", name="ganger-election")
     for rule in election["rules"]:
@@ -236,5 +246,5 @@ def test_users_read_and_edit_jobs_but_not_their_status(chart):
     edit = granted([chart.one("ClusterRole", name="ganger-edit")])
 
     assert {"get", "list", "watch"} == {verb for verb, _, _ in view}
-    assert {"trainingjobs", "trainingjobs/scale"} == {resource for _, _, resource in edit}
+    assert {"trainingjobs", "trainingjobs/scale", "trainingprofiles"} == {resource for _, _, resource in edit}
     assert {"ganger.dev"} == {group for _, group, _ in view | edit}

@@ -11,6 +11,7 @@ from integration.chart.conftest import CHART, NAMESPACE, make_namespace
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.ganger.dev"
+PROFILES = DEFINITION.replace("trainingjobs", "trainingprofiles")
 OTHERS = (
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
@@ -69,9 +70,15 @@ def clean(helm, api):
     """Whatever a test installed is gone after it."""
     yield
     helm.run("uninstall", "ganger", "--ignore-not-found", "--wait")
-    if api.get(DEFINITION):
-        api.delete(DEFINITION)
-    wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+    remove_definitions(api)
+
+
+def remove_definitions(api):
+    """Delete both and wait until they are gone."""
+    for path in (DEFINITION, PROFILES):
+        if api.get(path):
+            api.delete(path)
+        wait_for(lambda path=path: api.get(path) is None, 30, "the definition is gone")
 
 
 def test_an_upgrade_keeps_the_certificate_that_the_operator_made(api, helm, clean):
@@ -84,42 +91,50 @@ def test_an_upgrade_keeps_the_certificate_that_the_operator_made(api, helm, clea
 
 
 def established(api):
-    conditions = (api.get(DEFINITION) or {}).get("status", {}).get("conditions") or []
-    return any((one["type"], one["status"]) == ("Established", "True") for one in conditions)
+    """Whether both definitions are: the one is no word on the other."""
+    found = [(api.get(path) or {}).get("status", {}).get("conditions") or [] for path in (DEFINITION, PROFILES)]
+    return all(any((one["type"], one["status"]) == ("Established", "True") for one in each) for each in found)
 
 
 def install(helm, api, *options, chart=CHART, values=None):
     helm("upgrade", "--install", "ganger", *options, chart=chart, values=values)
-    wait_for(lambda: established(api), 30, "the definition is established")
+    wait_for(lambda: established(api), 30, "the definitions are established")
 
 
-def test_an_uninstall_takes_the_definition_along_where_it_is_not_kept(helm, api, clean):
+def test_an_uninstall_takes_the_definitions_along_where_they_are_not_kept(helm, api, clean):
     install(helm, api, values={"crds": {"keep": False}})
     helm("uninstall", "ganger", "--wait")
 
-    wait_for(lambda: api.get(DEFINITION) is None, 30, "the definition is gone")
+    wait_for(lambda: not api.get(DEFINITION) and not api.get(PROFILES), 30, "the definitions are gone")
+
+
+def apply(api, path):
+    """Bring a definition to the server by hand."""
+    plural = path.rpartition("/")[2].partition(".")[0]
+    body = yaml.safe_load((CHART / "files" / f"{plural}.yaml").read_text())
+    query = "fieldManager=kubectl&fieldValidation=Strict"
+    api.call("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
 
 
 def test_a_definition_that_was_applied_by_hand_is_adopted_only_when_asked(helm, api, clean):
-    body = yaml.safe_load((CHART / "files" / "trainingjobs.yaml").read_text())
-    query = "fieldManager=kubectl&fieldValidation=Strict"
-    api.call("PATCH", f"{DEFINITION}?{query}", body, "application/apply-patch+yaml")
+    apply(api, DEFINITION)
     refused = helm.run("install", "ganger", chart=CHART)
 
     assert refused.returncode != 0
     assert "invalid ownership metadata" in refused.stderr
     install(helm, api, "--take-ownership")
+    assert api.get(PROFILES)
     assert "keep" == api.get(DEFINITION)["metadata"]["annotations"]["helm.sh/resource-policy"]
 
 
 def test_a_definition_that_somebody_else_manages_is_left_alone(helm, api, clean):
-    body = yaml.safe_load((CHART / "files" / "trainingjobs.yaml").read_text())
-    api.call("PATCH", f"{DEFINITION}?fieldManager=kubectl", body, "application/apply-patch+yaml")
-    version = api.get(DEFINITION)["metadata"]["generation"]
+    for path in (DEFINITION, PROFILES):
+        apply(api, path)
+    versions = [api.get(path)["metadata"]["generation"] for path in (DEFINITION, PROFILES)]
     install(helm, api, values={"crds": {"enabled": False}})
     helm("uninstall", "ganger", "--wait")
 
-    assert version == api.get(DEFINITION)["metadata"]["generation"]
+    assert versions == [api.get(path)["metadata"]["generation"] for path in (DEFINITION, PROFILES)]
 
 
 def may(api, user, verb, resource, namespace, *, group="ganger.dev", groups=()):
@@ -154,6 +169,11 @@ def test_built_in_roles_of_a_namespace_include_its_jobs(helm, api, clean):
     wait_for(lambda: may(api, "the-editer", "create", "trainingjobs", "team-a"), 30, "roles are aggregated")
     wait_for(lambda: may(api, "the-adminer", "delete", "trainingjobs", "team-a"), 30, "roles are aggregated")
 
+    assert may(api, "the-viewer", "get", "trainingprofiles", "team-a")
+    assert not may(api, "the-viewer", "update", "trainingprofiles", "team-a")
+    assert not may(api, "the-viewer", "list", "trainingprofiles", NAMESPACE)
+    for user in ("the-editer", "the-adminer"):
+        assert may(api, user, "create", "trainingprofiles", "team-a")
     for user in ("the-viewer", "the-editer", "the-adminer"):
         assert may(api, user, "get", "trainingjobs/status", "team-a")
         assert not may(api, user, "patch", "trainingjobs/status", "team-a")
@@ -169,5 +189,7 @@ def test_rights_of_watched_namespaces_end_at_their_border(helm, api, clean):
     wait_for(lambda: may(api, account, "create", "pods", "team-a", group=""), 10, "the role is known")
     assert not may(api, account, "create", "pods", "team-b", group="")
     assert not may(api, account, "list", "trainingjobs", "team-b")
+    for namespace, allowed in (("team-a", True), (NAMESPACE, True), ("team-b", False)):
+        assert allowed == may(api, account, "watch", "trainingprofiles", namespace)
     assert may(api, account, "create", "leases", NAMESPACE, group="coordination.k8s.io")
     assert not may(api, account, "create", "leases", "team-a", group="coordination.k8s.io")

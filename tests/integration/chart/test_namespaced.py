@@ -8,7 +8,7 @@ from ganger_dev import kubeconfig
 from golden.chart.rendered import CHART
 from golden.chart.test_rights import NAMESPACED
 from integration.chart.conftest import NAMESPACE, Helm
-from integration.chart.test_install import DEFINITION, established
+from integration.chart.test_install import DEFINITION, PROFILES, established, remove_definitions
 from integration.chart.test_rights import Restricted, follows
 
 pytestmark = pytest.mark.integration
@@ -22,18 +22,18 @@ class Tenant(Restricted):
 
 @pytest.fixture
 def tenant(control_plane, namespaces, namespace, history, tmp_path):
-    """A world that the administrator gave the definition to, and no more."""
+    """A world that the administrator gave the definitions to, and no more."""
     world = Tenant(control_plane, namespace, tmp_path, history)
     world.watched = (namespace,)
-    body = yaml.safe_load((CHART / "files" / "trainingjobs.yaml").read_text())
-    world.api.call("PATCH", f"{DEFINITION}?fieldManager=kubectl", body, "application/apply-patch+yaml")
-    wait_for(lambda: established(world.api), 30, "the definition is established")
+    for path, name in ((PROFILES, "trainingprofiles"), (DEFINITION, "trainingjobs")):
+        body = yaml.safe_load((CHART / "files" / f"{name}.yaml").read_text())
+        world.api.call("PATCH", f"{path}?fieldManager=kubectl&force=true", body, "application/apply-patch+yaml")
+    wait_for(lambda: established(world.api), 30, "the definitions are established")
     wait_for(lambda: follows(world), 30, "the jobs are watched")
     yield world
     for operator in world.operators:
         operator.stop()
-    world.api.delete(DEFINITION)
-    wait_for(lambda: world.api.get(DEFINITION) is None, 30, "the definition is gone")
+    remove_definitions(world.api)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ganger_dev.processes import free_ports
 from golden.chart.rendered import Chart
 from golden.chart.test_rights import GUARDED, granted, roles_of
 from integration.chart.conftest import CHART, NAMESPACE
-from integration.chart.test_install import DEFINITION, established
+from integration.chart.test_install import established, remove_definitions
 from integration.operator.conftest import ROOT, Operator, World
 
 pytestmark = pytest.mark.integration
@@ -86,7 +86,7 @@ def installed(helm, world, values):
     """The chart, and an operator that leads with its rights."""
     helm("install", "ganger", chart=CHART, values=values)
     try:
-        wait_for(lambda: established(world.api), 30, "the definition is established")
+        wait_for(lambda: established(world.api), 30, "the definitions are established")
         wait_for(lambda: follows(world), 30, "the jobs are watched")
         world.start_operator()
         wait_for(world.leader, 30, "a leader")
@@ -95,8 +95,7 @@ def installed(helm, world, values):
         for operator in world.operators:
             operator.stop()
         helm("uninstall", "ganger", "--wait")
-        world.api.delete(DEFINITION)
-        wait_for(lambda: world.api.get(DEFINITION) is None, 30, "the definition is gone")
+        remove_definitions(world.api)
 
 
 def follows(world):

@@ -5,7 +5,7 @@ from builders import job, pod, running_gang, with_status
 from ganger.api.observed import Claim, Metadata, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.app.caches import Caches
-from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS
+from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, TRAINING_PROFILES
 from ganger.plan.seen import Refusal
 from ganger.runtime.cache import Undecodable
 from ganger.runtime.silence import NO_METRICS
@@ -128,11 +128,14 @@ def test_a_child_that_names_no_job_wakes_nobody(caches, woken):
     assert [] == woken
 
 
-@pytest.mark.parametrize(("namespaces", "scopes"), [((), {""}), (("a", "b"), {"a", "b"})])
-def test_each_resource_is_reflected_once_for_each_namespace(caches, namespaces, scopes):
-    reflectors = caches.reflectors(cluster=None, namespaces=namespaces, metrics=NO_METRICS)
+@pytest.mark.parametrize(
+    ("namespaces", "scopes", "of_profiles"), [((), {""}, {""}), (("a", "b"), {"a", "b"}, {"a", "b", "ganger-system"})]
+)
+def test_each_resource_is_reflected_once_for_each_namespace(namespaces, scopes, of_profiles):
+    reflectors = Caches("ganger-system").reflectors(cluster=None, namespaces=namespaces, metrics=NO_METRICS)
     found = [(reflector.resource, reflector.namespace) for reflector in reflectors]
 
     wanted = {(resource, scope) for resource in (TRAINING_JOBS, PODS, SERVICES, CLAIMS) for scope in scopes}
+    wanted |= {(TRAINING_PROFILES, scope) for scope in of_profiles}
     assert wanted == set(found)
     assert len(wanted) == len(found)

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from builders import job
 from ganger.api.observed import Metadata
-from ganger.api.status import TrainingJobStatus
+from ganger.api.status import ProfileStatus, TrainingJobStatus
 from ganger.app.duplicates import Duplicates
 
 LED_SINCE = 100
@@ -39,6 +39,14 @@ def test_a_status_that_changed_under_a_write_of_ours_is_another_controllers(dupl
 
 def test_an_edit_of_the_user_is_not(duplicates, found):
     duplicates.met(at(101))
+    duplicates.look(at(102))
+
+    assert [] == found
+
+
+def test_a_profile_that_was_read_and_is_not_stored_yet_is_not(duplicates, found):
+    """The user suspends the job in the seconds before its first status."""
+    duplicates.met(at(101, replace(STARTING, profile=ProfileStatus(name="gpu", namespace="team"))))
     duplicates.look(at(102))
 
     assert [] == found

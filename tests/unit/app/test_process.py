@@ -15,6 +15,7 @@ from unit.kube.scripted import answering, page, scripted, status, streaming
 from unit.kube.scripted import pod as reply
 
 JOBS = "/apis/ganger.dev/v1alpha1/trainingjobs"
+PROFILES = "/apis/ganger.dev/v1alpha1/trainingprofiles"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/ganger-system/leases"
 PODS = "/api/v1/namespaces/team/pods"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/team/events"
@@ -37,7 +38,7 @@ async def server():
     async with scripted() as server:
         server.on("WATCH", streaming())
         server.on(f"GET {LEASES}/ganger-operator", answering(404, status(404, "NotFound")))
-        for path in ("/api/v1/pods", "/api/v1/services", "/api/v1/persistentvolumeclaims", LEASES):
+        for path in ("/api/v1/pods", "/api/v1/services", "/api/v1/persistentvolumeclaims", LEASES, PROFILES):
             server.on(f"GET {path}", answering(200, page(5)))
         server.on("POST", answering(201, reply("x", 6)))
         server.on("PATCH", answering(200, reply("x", 7)))
