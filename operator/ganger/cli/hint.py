@@ -132,6 +132,16 @@ _WAITING = (
         "'kubectl get priorityclass' shows what there is",
     ),
     _rule(
+        r"WaitingForProfile: profile (?P<name>\S+)",
+        "the profile {name} does not exist",
+        "create it, or suspend the job and name another one in spec.profile; 'kubectl get tprof' shows those here",
+    ),
+    _rule(
+        r"ProfileInvalid: profile (?P<name>\S+) of namespace (?P<namespace>\S+)",
+        "the profile {name} and the job together make no job that can be",
+        "correct one of them: 'kubectl edit tprof {name} -n {namespace}', or suspend the job and edit it",
+    ),
+    _rule(
         r"VolumeConflict",
         "a claim of the name that the job needs belongs to something else",
         "rename the job, or name that claim in spec.checkpoint.volume.claimName",

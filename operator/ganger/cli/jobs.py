@@ -4,13 +4,13 @@ Objects are decoded as far as the command reads them; a job of a newer operator 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct, field
 
 from ganger.api.observed import Claim, Metadata, Pod
-from ganger.api.types import TrainingJob
+from ganger.api.types import TrainingJob, decode
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, Problem, doing
 from ganger.contract import LABEL_JOB_UID
@@ -46,7 +46,8 @@ def metadata_of(body: Raw | bytes) -> Metadata:
 def typed(body: Raw | bytes, kind: type[T]) -> T:
     """Return an object as the type. Raises Problem when it was written by a newer Ganger."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        # A job has the values of its profile only as `decode` reads it.
+        return cast("T", decode(body)) if kind is TrainingJob else msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Problem(
             f"{metadata_of(body).name} cannot be read by this version of ganger",

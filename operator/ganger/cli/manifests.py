@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 from msgspec import Struct
 
+from ganger.api.envelope import without_nulls
 from ganger.api.field_error import FieldError
 from ganger.api.manifest import SIZE_BYTES_MAX, Located, ManifestError, load
+from ganger.api.profile import TrainingProfile
 from ganger.api.types import TrainingJob
-from ganger.api.validate import check_manifest, unsupported
+from ganger.api.validate import check_manifest, check_profile, unsupported
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
-from ganger.contract import API_GROUP, KIND
+from ganger.contract import API_GROUP, KIND, PROFILE_KIND
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STDIN = "-"
@@ -39,11 +42,12 @@ class Mistake(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """One document of a source. job: what it means, None where it has mistakes or is of another kind."""
+    """One document of a source. job, profile: what it means, None where it has mistakes or is of another kind."""
 
     source: str
     located: Located
     job: TrainingJob | None = None
+    profile: TrainingProfile | None = None
     mistakes: tuple[Mistake, ...] = ()
     foreign_kind: str = ""
 
@@ -91,12 +95,11 @@ def read(files: Sequence[str], options: Sequence[str]) -> list[Source]:
     return [source for name in named for source in _sources(name)]
 
 
-def jobs(session: Session, files: Sequence[str], options: Sequence[str], *, what: str) -> list[Document]:
-    """Return the jobs of the files. Raises Problem, after every mistake was told, where there is any.
+def jobs(session: Session, sources: Sequence[Source], *, what: str) -> list[Document]:
+    """Return the jobs of the sources. Raises Problem, after every mistake was told, where there is any.
 
     what: what is not done then, as in 'nothing was submitted'.
     """
-    sources = read(files, options)
     mistakes = [mistake for source in sources for mistake in source.all_mistakes()]
     mistakes += [
         Mistake(document.source, document.located.line("kind"), f"kind: {document.foreign_kind} is no {KIND}")
@@ -104,12 +107,15 @@ def jobs(session: Session, files: Sequence[str], options: Sequence[str], *, what
         for document in source.documents
         if document.foreign_kind
     ]
+    found = [document for source in sources for document in source.documents if document.job is not None]
+    if not mistakes and not found:
+        mistakes.append(Mistake(sources[0].name, None, f"holds no {KIND}"))
     if mistakes:
         for mistake in mistakes:
             session.terminal.message(str(mistake))
         count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise Problem(what, f"{count} in the manifest", "correct the lines above", code=Code.USAGE)
-    return [document for source in sources for document in source.documents]
+    return found
 
 
 def one(documents: Sequence[Document], *, what: str) -> Document:
@@ -162,15 +168,21 @@ def _document(source: str, located: Located) -> Document:
     kind = _foreign(located.manifest)
     if kind:
         return Document(source=source, located=located, foreign_kind=kind)
+    if str(located.manifest.get("kind", "")).lower().startswith(PROFILE_KIND.lower()):
+        errors = check_profile(located.manifest)
+        read = without_nulls(located.manifest, PROFILE_KIND)
+        profile = None if errors else msgspec.convert(read, TrainingProfile)
+        return Document(source=source, located=located, profile=profile, mistakes=_mistakes(source, located, errors))
     job, errors = check_manifest(located.manifest)
     if job is not None:
         errors = unsupported(job)
-    mistakes = tuple(sorted((_mistake(source, located, error) for error in errors), key=lambda found: found.line or 0))
+    mistakes = _mistakes(source, located, errors)
     return Document(source=source, located=located, job=None if mistakes else job, mistakes=mistakes)
 
 
-def _mistake(source: str, located: Located, error: FieldError) -> Mistake:
-    return Mistake(source, located.line(error.path), str(error))
+def _mistakes(source: str, located: Located, errors: Sequence[FieldError]) -> tuple[Mistake, ...]:
+    found = (Mistake(source, located.line(error.path), str(error)) for error in errors)
+    return tuple(sorted(found, key=lambda mistake: mistake.line or 0))
 
 
 def _foreign(manifest: dict[str, Any]) -> str:
@@ -178,5 +190,5 @@ def _foreign(manifest: dict[str, Any]) -> str:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str) or not kind:
         return ""
-    ours = version.partition("/")[0] == API_GROUP or kind.lower().startswith(KIND.lower())
+    ours = version.partition("/")[0] == API_GROUP or kind.lower().startswith((KIND.lower(), PROFILE_KIND.lower()))
     return "" if ours else kind

@@ -7,7 +7,7 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, manifests, printing
+from ganger.cli import arguments, manifests, printing, profiles
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
 from ganger.plan import pods
@@ -22,6 +22,7 @@ UID = "00000000-0000-0000-0000-000000000000"
 @click.option("-n", "--namespace", type=arguments.ObjectName(), metavar="NAME", help="Namespace. Default: default.")
 @click.option("--attempt", type=click.IntRange(min=0), default=0, help="Pods of which attempt. Default: the first.")
 @click.option("--image", default=IMAGE, show_default=True, help="Image where the manifest names none.")
+@profiles.option
 @click.option("-o", "--output", type=click.Choice(("yaml", "json")), default="yaml", show_default=True, help="Format.")
 @arguments.common
 @arguments.pass_session
@@ -32,13 +33,14 @@ def render(
     namespace: str | None,
     attempt: int,
     image: str,
+    profile_files: tuple[str, ...],
     output: str,
 ) -> Code:
     """Print every object that the operator would create for a job.
 
     The same builders serve the operator. Only the UID of the job is not known before the cluster gives one.
     """
-    documents = manifests.jobs(session, files, options, what="nothing was rendered")
+    documents = manifests.jobs(session, profiles.resolved(files, options, profile_files), what="nothing was rendered")
     objects: list[dict[str, Any]] = []
     for document in documents:
         assert document.job is not None

@@ -30,6 +30,7 @@ def page(seen: Seen) -> list[str]:
     lines += _section("Progress", _progress(seen))
     lines += _section("Workers", _workers(seen))
     lines += _section("Checkpoint", _checkpoint(seen))
+    lines += _section("Profile", _profile(seen))
     lines += _section("Goodput", ledger.in_words(seen.job))
     lines += _section("Elastic", _elastic(seen))
     lines += _section("Restarts", _restarts(seen))
@@ -138,6 +139,15 @@ def checkpoint_parts(job: TrainingJob, now: datetime) -> list[str]:
     if point.kept is not None:
         parts.append(f"{point.kept} kept")
     return parts
+
+
+def _profile(seen: Seen) -> list[str]:
+    name, kept = seen.job.spec.profile, seen.job.status.profile
+    if name is None:
+        return []
+    if kept is None:
+        return [escape(f"{name}, not read yet")]
+    return [escape(f"{kept.name} of namespace {kept.namespace}, generation {kept.generation}, as the job has read it")]
 
 
 def _elastic(seen: Seen) -> list[str]:

@@ -19,7 +19,7 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, machine, manifests
+from ganger.cli import arguments, machine, manifests, profiles
 from ganger.cli.hint import hint
 from ganger.cli.lines import Printer
 from ganger.cli.local import LocalGang
@@ -45,11 +45,17 @@ _SIGNALS = {signal.SIGINT: Code.INTERRUPTED, signal.SIGTERM: Code.TERMINATED, si
     metavar="FOLDER",
     help="Where checkpoints are kept. Default: ganger-runs/JOB/checkpoints.",
 )
+@profiles.option
 @click.option("--no-prefix", is_flag=True, help="Write the output of the workers as it is, without their names.")
 @arguments.common
 @arguments.pass_session
 def run(
-    session: Session, files: tuple[str, ...], options: tuple[str, ...], checkpoints: Path | None, no_prefix: bool
+    session: Session,
+    files: tuple[str, ...],
+    options: tuple[str, ...],
+    checkpoints: Path | None,
+    profile_files: tuple[str, ...],
+    no_prefix: bool,
 ) -> Code:
     """Run a job as local processes, without a cluster.
 
@@ -60,7 +66,8 @@ def run(
     0    the job is complete            1    it failed
     2    the manifest is wrong          130  Ctrl-C
     """
-    document = manifests.one(manifests.jobs(session, files, options, what="nothing was started"), what="run")
+    sources = profiles.resolved(files, options, profile_files)
+    document = manifests.one(manifests.jobs(session, sources, what="nothing was started"), what="run")
     assert document.job is not None
     _check_libraries(document.job)
     job = _localised(document.job)

@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any
 
 import click
+import msgspec
 
 from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob
@@ -13,13 +14,14 @@ from ganger.cli.connection import Connection
 from ganger.cli.follow import Follower
 from ganger.cli.lines import Printer
 from ganger.cli.live import one_job
-from ganger.cli.manifests import Document
+from ganger.cli.manifests import Document, Mistake, Source
 from ganger.cli.problem import Code, Problem, doing, from_api
 from ganger.cli.render import placed
 from ganger.cli.sentence import sentence
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
 from ganger.cli.wait import outcome
+from ganger.contract import PROFILE_KIND
 from ganger.kube.errors import AlreadyExists, ApiError, Invalid, NotFound
 from ganger.kube.resources import TRAINING_JOBS
 
@@ -48,7 +50,8 @@ def submit(
     2    the manifest is wrong or the name taken    3    no operator or no namespace
     5    the cluster refused or is away             130  Ctrl-C: the job goes on
     """
-    documents = manifests.jobs(session, files, options, what="nothing was submitted")
+    sources = [_without_profiles(source) for source in manifests.read(files, options)]
+    documents = manifests.jobs(session, sources, what="nothing was submitted")
     if watch:
         manifests.one(documents, what="--watch")
 
@@ -62,6 +65,16 @@ def submit(
         return Code.COMPLETE
 
     return session.with_cluster(target, body)
+
+
+def _without_profiles(source: Source) -> Source:
+    """A profile is the platform's, not the job's: it is not made by the way."""
+    found = tuple(
+        Mistake(source.name, document.located.line("kind"), f"kind: apply the {PROFILE_KIND} with kubectl, once")
+        for document in source.documents
+        if document.profile is not None
+    )
+    return msgspec.structs.replace(source, mistakes=source.mistakes + found)
 
 
 def _namespace(document: Document, target: Target, connection: Connection) -> str:

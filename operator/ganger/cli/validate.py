@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from ganger.cli import arguments, manifests
+from ganger.cli import arguments, manifests, profiles
 from ganger.cli.manifests import Source
 from ganger.cli.problem import Code
 from ganger.cli.session import Session
@@ -13,15 +13,18 @@ from ganger.cli.terminal import escape
 
 @click.command()
 @manifests.files
+@profiles.option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is valid.")
 @arguments.common
 @arguments.pass_session
-def validate(session: Session, files: tuple[str, ...], options: tuple[str, ...], quiet: bool) -> Code:
+def validate(
+    session: Session, files: tuple[str, ...], options: tuple[str, ...], profile_files: tuple[str, ...], quiet: bool
+) -> Code:
     """Check a manifest without a cluster: every mistake with its line.
 
     Exit code 0: all are valid. 2: some are not.
     """
-    sources = manifests.read(files, options)
+    sources = profiles.resolved(files, options, profile_files, needed=False)
     for source in sources:
         _tell(session, source, quiet=quiet)
     mistakes = sum(len(source.all_mistakes()) for source in sources)
@@ -39,8 +42,11 @@ def _tell(session: Session, source: Source, *, quiet: bool) -> None:
             session.terminal.data(str(mistake))
         if document.foreign_kind and not source.mistakes and not quiet:
             session.terminal.message(escape(f"{source.name}: {document.foreign_kind} {document.name} is left out"))
-        elif document.job is not None and not quiet:
+        elif (document.job is not None or document.profile is not None) and not quiet:
             session.terminal.data(escape(f"{source.name}: {document.name} is valid"))
+        if document.job is not None and profiles.is_missing(document.job) and not quiet:
+            text = f"profile {document.job.spec.profile} is not at hand: what it adds is not checked (--profile FILE)"
+            session.terminal.message(escape(f"{source.name}: {document.name}: {text}"))
 
 
 def _summary(sources: Sequence[Source], mistakes: int) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from ganger.api.observed import Metadata, Pod
-from ganger.api.types import TrainingJob
+from ganger.api.types import TrainingJob, decode
 from ganger.cli import jobs
 from ganger.cli.connection import Connection
 from ganger.cli.live import HERE, live, one_job
@@ -80,6 +80,6 @@ async def fleet(
 
 def _read(item: Raw) -> TrainingJob | Metadata:
     try:
-        return msgspec.json.decode(item, type=TrainingJob)
+        return decode(item)
     except msgspec.ValidationError:
         return jobs.metadata_of(item)
