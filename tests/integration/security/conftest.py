@@ -23,6 +23,7 @@ PLURALS = {
     "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 }
 SUBMITS = {"apiGroups": ["ganger.dev"], "resources": ["trainingjobs"], "verbs": ["*"]}
+SHARES = {"apiGroups": ["ganger.dev"], "resources": ["trainingprofiles"], "verbs": ["*"]}
 MAKES_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
 
 
@@ -104,6 +105,12 @@ def a_job(name: str = "digits", **spec):
     """A job that asks for little."""
     body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}}
     return body | {"spec": {"task": "m:t"} | spec}
+
+
+def a_profile(name: str = "shared", **spec):
+    """A profile that says what `spec` says."""
+    body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingProfile", "metadata": {"name": name}}
+    return body | {"spec": spec}
 
 
 def policies(objects):

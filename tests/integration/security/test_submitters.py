@@ -3,7 +3,7 @@
 import pytest
 
 from apiclient import wait_for
-from integration.security.conftest import MAKES_PODS, PLURALS, SUBMITS, a_job, jobs, policies
+from integration.security.conftest import MAKES_PODS, PLURALS, SHARES, SUBMITS, a_job, a_profile, jobs, policies
 
 pytestmark = pytest.mark.integration
 
@@ -52,6 +52,16 @@ def test_a_change_of_the_spec_needs_the_same_right_and_one_of_the_metadata_does_
     assert guarded.admin.get(path) is None
 
 
+def test_who_writes_a_profile_says_what_pods_run_and_needs_the_same_right(guarded, namespace):
+    path = f"{jobs(namespace).replace('trainingjobs', 'trainingprofiles')}?dryRun=All"
+    alice, bob = guarded.user(namespace, SHARES), guarded.user(namespace, SHARES, MAKES_PODS)
+    refused = alice.ask("POST", path, a_profile(image="miner:v1"))
+
+    assert 403 == refused.code
+    assert f"{alice.name} may not create pods in namespace {namespace}" in refused.message
+    assert 200 == bob.ask("POST", path, a_profile(image="miner:v1")).code
+
+
 def test_the_garbage_collector_and_the_end_of_a_namespace_are_not_held_up(guarded, namespace):
     guarded.admin.create(jobs(namespace), a_job("owner"))
     owner = guarded.admin.get(f"{jobs(namespace)}/owner")
@@ -75,8 +85,10 @@ def test_an_account_must_be_usable_where_that_is_required(guarded, namespace):
     found = policies(strict)
     guarded.apply(found)
     rights = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["trainer"], "verbs": ["use"]}
-    bob, carol = guarded.user(namespace, SUBMITS, MAKES_PODS), guarded.user(namespace, SUBMITS, MAKES_PODS, rights)
+    submits = SUBMITS, SHARES, MAKES_PODS
+    bob, carol = guarded.user(namespace, *submits), guarded.user(namespace, *submits, rights)
     path = f"{jobs(namespace)}?dryRun=All"
+    profiles = path.replace("trainingjobs", "trainingprofiles")
     try:
         wait_for(lambda: bob.ask("POST", path, a_job(serviceAccountName="x")).code == 403, 30, "the policy is in force")
         refused = bob.ask("POST", path, a_job(serviceAccountName="admin"))
@@ -84,6 +96,9 @@ def test_an_account_must_be_usable_where_that_is_required(guarded, namespace):
         assert 200 == bob.ask("POST", path, a_job()).code
         assert 200 == carol.ask("POST", path, a_job(serviceAccountName="trainer")).code
         assert 403 == carol.ask("POST", path, a_job(serviceAccountName="admin")).code
+        # A profile is no detour.
+        assert 403 == carol.ask("POST", profiles, a_profile(serviceAccountName="admin")).code
+        assert 200 == carol.ask("POST", profiles, a_profile(serviceAccountName="trainer")).code
         # Watched namespaces alone are bound.
         elsewhere = guarded.user("default", SUBMITS, MAKES_PODS)
         assert 200 == elsewhere.ask("POST", f"{jobs('default')}?dryRun=All", a_job(serviceAccountName="admin")).code
