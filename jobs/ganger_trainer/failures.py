@@ -25,6 +25,8 @@ _COLLECTIVE_TIMEOUT: Final = re.compile(
     r"failed to pass monitoredBarrier|Application timeout caused pair closure",
     re.IGNORECASE,
 )
+# Said with the types of a lost peer, but by the rank that failed.
+_PORT_IN_USE: Final = re.compile(r"EADDRINUSE|address already in use", re.IGNORECASE)
 _PEER_LOST: Final = re.compile(
     r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|socket (timeout|error)|tcpstore|"
     r"timed out (waiting|after)|process group|recvvalue|sendbytes|recvbytes",
@@ -34,6 +36,7 @@ VICTIMS: Final = frozenset({"PeerLost", "CollectiveTimeout", "RendezvousTimeout"
 _SENTENCES: Final = {
     "PeerLost": "another rank went away while this one was talking to it",
     "CollectiveTimeout": "a collective operation was not answered in time by every rank",
+    "PortInUse": "another process has the port that this one was to listen on",
     "RendezvousTimeout": "not every rank came to the meeting point in time",
 }
 _PEER_LOST_TYPES: Final = frozenset({"DistBackendError", "DistNetworkError", "DistStoreError"})
@@ -101,7 +104,7 @@ def classify(error: BaseException) -> Failure:
         return Failure(outcome=error.outcome, reason=error.reason, message=str(error), exit_code=error.exit_code)
     text = f"{type(error).__name__}: {error}".strip()
     if is_peer_lost(error):
-        reason = victim(text) or "PeerLost"
+        reason = "PortInUse" if _PORT_IN_USE.search(text) else victim(text) or "PeerLost"
         return Failure(
             outcome="Failed",
             reason=reason,

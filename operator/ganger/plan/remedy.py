@@ -49,6 +49,10 @@ CLASSES: dict[str, FailureClass] = {
         "PYTHONFAULTHANDLER=1 under spec.env to see where",
         of_node=True,
     ),
+    "PortInUse": FailureClass(
+        cause="another process had a port that a rank was to listen on",
+        remedy="choose another port in the code: a pod's ranks meet at 29400 and the ports that follow",
+    ),
     "NonFiniteLoss": FailureClass(
         cause="the loss became NaN or infinite",
         remedy="lower the learning rate, clip gradients, or use bf16 instead of fp16; the last checkpoint is from "

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,10 +19,23 @@ ROOT = Path(__file__).parents[3]
 SOURCES = (ROOT / "operator", ROOT / "jobs", Path(__file__).parent)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+# Below the ports that Linux gives to whoever asks for any (net.ipv4.ip_local_port_range): what is free now must be free
+# when the gang's next round listens on it, seconds later, beside tests whose connections come and go.
+RENDEZVOUS_PORTS = range(20_000, 32_000)
+ROUNDS = 4  # each round listens on the next port
+
+
+def free_ports() -> int:
+    """Return the first of `ROUNDS` ports in a row that nobody has on the loopback address."""
+    while True:
+        first = random.choice(RENDEZVOUS_PORTS)
+        try:
+            for port in range(first, first + ROUNDS):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
 
 
 @dataclass
@@ -49,7 +63,7 @@ class Gang:
     pods: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, **config: Any) -> "Gang":
-        self.port = free_port()
+        self.port = free_ports()
         self.pods = [self._pod(worker, self.port, self.config | config) for worker in range(self.workers)]
         return self
 
@@ -81,6 +95,7 @@ class Gang:
                 stderr=subprocess.STDOUT,
                 text=True,
                 cwd=self.directory,
+                start_new_session=True,
             )
 
     def message_path(self, worker: int) -> Path:
@@ -97,7 +112,11 @@ class Gang:
             time.sleep(0.02)
 
     def end(self, seconds: float = 90.0) -> Ending:
-        codes = [pod.wait(seconds) for pod in self.pods]
+        try:
+            codes = [pod.wait(seconds) for pod in self.pods]
+        except subprocess.TimeoutExpired as error:
+            said = "\n".join(f"--- worker {worker}:\n{self.log(worker)}" for worker in range(self.workers))
+            raise AssertionError(f"a pod still runs after {seconds} s\n{said}") from error
         paths = [self.message_path(worker) for worker in range(self.workers)]
         messages = [json.loads(path.read_text()) if path.exists() else {} for path in paths]
         return Ending(codes, messages, [self.log(worker) for worker in range(self.workers)])
@@ -121,7 +140,7 @@ class Gang:
     def kill(self) -> None:
         for pod in self.pods:
             if pod.poll() is None:
-                pod.kill()
+                os.killpg(pod.pid, signal.SIGKILL)  # with a prefix the supervisor is a child of it
                 pod.wait()
 
 

@@ -139,6 +139,16 @@ def test_an_exit_that_only_the_agent_saw_counts():
             "Failed",
             "RendezvousTimeout",
         ),
+        (
+            type("DistNetworkError", (RuntimeError,), {})(
+                "The server socket has failed to listen on any local network address. port: 29401, useIpv6: false, "
+                "code: -98, name: EADDRINUSE, message: address already in use"
+            ),
+            ExitCode.RETRYABLE,
+            "Failed",
+            "PortInUse",
+        ),
+        (OSError(98, "Address already in use"), ExitCode.RETRYABLE, "Failed", "Exception"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 1, "Failed", "GpuOutOfMemory"),
     ],
 )
