@@ -20,12 +20,13 @@ from typing import NoReturn
 import msgspec
 
 from ganger.contract import ENV_TERMINATION_LOG, RESTART_CONTAINER_EXIT_CODE, RESTART_WAIT_SECONDS, ExitCode
-from ganger_trainer import clues, environment, exposition, halt, lastword, rounds
+from ganger_trainer import clues, environment, exposition, halt, kills, lastword, rounds
 from ganger_trainer.board import Board
 from ganger_trainer.channel import Channel
 from ganger_trainer.dispatch import Dispatch
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import VICTIMS, UserError, classify
+from ganger_trainer.kills import Kills
 from ganger_trainer.lastlines import LastLines
 from ganger_trainer.oom import OutOfMemory
 from ganger_trainer.orphans import Orphans
@@ -56,6 +57,7 @@ class Supervisor:
         self._spec = msgspec.structs.replace(spec, round=rounds.read(spec)) if spec.control is not None else spec
         self._orders = Orders(self._spec.round, self._kill)
         self._failed: Verdict | None = None
+        self._kills = Kills()
         self._board = Board(spec.first_rank)
         self._listeners = Listeners()
         self._last_lines: LastLines | None = None
@@ -107,10 +109,7 @@ class Supervisor:
                 orphans.reap(time.monotonic())
             order = self._orders.pending
             if order is not None and self._orders.overdue:  # the agent cannot be ended, so this process is
-                text = "the processes could not be started anew within this container"
-                self._leave(
-                    order, Verdict(exit_code=ExitCode.RETRYABLE, outcome="Failed", reason="PeerLost", message=text)
-                )
+                self._leave(order, kills.victim("the processes could not be started anew within this container"))
 
     def _appeal(self, verdict: Verdict) -> Order | None:
         """Return what the operator orders after a failure, None where this pod is to end."""
@@ -129,8 +128,9 @@ class Supervisor:
         """Carry the order out: forget the round before, and be ready for the next. Rung Container does not return."""
         time.sleep(max(0.0, order.start - time.monotonic()))
         if order.rung == "Container":
-            self._leave(order, verdict)
+            self._leave(order, self._kills.explain(verdict))
         self._failed = None
+        self._kills.begin()
         self._spec = msgspec.structs.replace(self._spec, round=order.round)
         self._agent_failures, self._agent_error = {}, None
         self._done.clear()
@@ -153,8 +153,7 @@ class Supervisor:
         self._end(verdict, RESTART_CONTAINER_EXIT_CODE)
 
     def _kill(self) -> None:
-        for pid in self._board.pids().values():
-            _send(pid, signal.SIGKILL)
+        self._kills.end(self._board.pids())
 
     def _launch(self) -> None:
         try:
@@ -172,9 +171,9 @@ class Supervisor:
             self._listeners.hear(report)
         self._board.hear(report)
         if isinstance(report, Started) and self._stop_requested:
-            _send(report.pid, signal.SIGTERM)  # it came too late to be told
+            kills.send(report.pid, signal.SIGTERM)  # it came too late to be told
         if isinstance(report, Started) and self._orders.pending is not None:
-            _send(report.pid, signal.SIGKILL)
+            self._kills.end({report.rank: report.pid})
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         """First SIGTERM: let the workers finish their step and save. Second, or nothing to save: end now."""
@@ -195,7 +194,7 @@ class Supervisor:
         early = Verdict(exit_code=ExitCode.PREEMPTED, outcome="Preempted", reason="Preempted", message=text)
         lastword.write(self._spec.termination_log, lastword.compose(early, self._board))
         for pid in pids:
-            _send(pid, signal.SIGTERM)
+            kills.send(pid, signal.SIGTERM)
 
     def _verdict(self) -> Verdict:
         ended, exits = self._board.endings()
@@ -250,8 +249,3 @@ class Supervisor:
         if code is None:  # a program of the user's must not make the kubelet start it for ever
             code = verdict.exit_code if verdict.exit_code != RESTART_CONTAINER_EXIT_CODE else ExitCode.RETRYABLE
         os._exit(code)
-
-
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

@@ -102,6 +102,19 @@ def test_without_the_kubelets_rule_the_pods_end_with_the_code_that_asks_for_it(b
     assert ["PeerLost", "ProcessKilled"] == [message["reason"] for message in ending.messages]
 
 
+def test_processes_that_a_new_container_found_at_work_are_no_culprits(broken, operator):
+    """Whether a victim hears of its peer first or of the order is chance; what it says last must not be."""
+    gang = broken().start(stepSleep=0.2)
+    gang.wait_for("step 2")
+
+    operator.ordered = ["Container"]
+
+    ending = gang.end()
+    assert [RESTART_CONTAINER_EXIT_CODE] * 2 == ending.codes
+    assert ["PeerLost"] * 2 == [message["reason"] for message in ending.messages]
+    assert "ProcessKilled" not in "".join(ending.logs)
+
+
 def test_processes_that_still_run_are_ended_for_a_round_that_is_ordered(broken, operator):
     """As those of a rank that hangs: nobody died, the operator says so."""
     gang = broken().start(stepSleep=0.2)
