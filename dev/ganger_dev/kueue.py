@@ -60,7 +60,8 @@ def _configuration(certificates: Path, health: int, webhook: int, metrics: int) 
             "enable": True, "webhookServiceName": _SERVICE, "webhookSecretName": _SECRET,
         },
         # Its extension API server looks for a pod's service account, and ends the manager where there is none.
-        "featureGates": {"VisibilityOnDemand": False},
+        # PriorityBoost: docs/adr/0023-victims.md.
+        "featureGates": {"VisibilityOnDemand": False, "PriorityBoost": True},
         "integrations": {"frameworks": ["batch/job"], "externalFrameworks": ["TrainingJob.v1alpha1.ganger.dev"]},
     }  # fmt: skip
 

@@ -102,6 +102,7 @@ ANNOTATION_CONTROL_CA: Final = "ganger.dev/control-ca"  # of a pod, so that the 
 ANNOTATION_EXCLUDED: Final = "ganger.dev/excluded-nodes"  # of a pod: the nodes that it avoids, with commas
 ANNOTATION_EDITION: Final = "ganger.dev/edition"  # of a pod: generation and digest of the spec it was made from
 ANNOTATION_PROFILE: Final = "ganger.dev/profile"  # of a pod: the digest of the profile's values that it was made with
+ANNOTATION_BOOST_MARK: Final = "ganger.dev/priority-boost"  # of a Workload: which boost was written last, and when
 # Of a TrainingJob: an RFC 3339 time. Workers that were created before it do what it asks, once.
 ANNOTATION_CHECKPOINT: Final = "ganger.dev/checkpoint-requested-at"
 ANNOTATION_STACKS: Final = "ganger.dev/stacks-requested-at"

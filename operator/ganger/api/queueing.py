@@ -10,6 +10,8 @@ GROUP = "kueue.x-k8s.io"
 VERSIONS = ("v1beta2",)  # that Ganger speaks, the best first; served since Kueue 0.15
 LABEL_CLASS = f"{GROUP}/priority-class"  # on the job: a WorkloadPriorityClass
 LABEL_MAX_SECONDS = f"{GROUP}/max-exec-time-seconds"  # on the job
+# On the Workload: what Kueue adds to its priority, since 0.17 and behind its feature gate PriorityBoost.
+ANNOTATION_BOOST = f"{GROUP}/priority-boost"
 LABEL_JOB_UID = f"{GROUP}/job-uid"  # on the Workload: whose quota is freed when that job is gone
 PODS_PRIORITY = "scheduling.k8s.io"  # group of the class that a workload without LABEL_CLASS has
 

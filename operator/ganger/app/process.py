@@ -196,7 +196,8 @@ class Process:
 
     def _site(self) -> Site:
         version = self._pod_groups.version if self._pod_groups is not None else ""
-        return msgspec.structs.replace(self.channel.site, pod_groups=version)
+        boost = self._settings.priority_boost
+        return msgspec.structs.replace(self.channel.site, pod_groups=version, priority_boost=boost)
 
     def _enqueue(self, key: Key) -> None:
         if self._queue is not None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ganger.api.workload import DNS_LABEL, IMAGE
 from ganger.contract import CONTROL_PORT
+from ganger.plan.boost import BOOST_MAX
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -29,6 +30,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     control_secret: holds the certificate; "" for one that lives and dies with the process.
     metrics_auth: /metrics is served at the control port alone, to those who may get it. read_nodes: the node of a
     failure is asked how it is. pod_groups: gangs are made known to the scheduler where the cluster can have them so.
+    priority_boost: the most that is added to the priority of a gang in Kueue for work that it would lose, 0 for never.
     """
 
     namespace: str
@@ -47,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_auth: bool = False
     read_nodes: bool = True
     pod_groups: bool = True
+    priority_boost: int = 0
 
     @property
     def serves_tls(self) -> bool:
@@ -92,6 +95,7 @@ def read(env: Mapping[str, str]) -> Settings:
     silence = _number(env, "GANGER_WATCH_SILENCE_SECONDS", 75, 5, 3600, mistakes)
     nodes = _truth(env, "GANGER_READ_NODES", True, mistakes)
     groups = _truth(env, "GANGER_POD_GROUPS", True, mistakes)
+    boost = _number(env, "GANGER_PRIORITY_BOOST", 0, 0, BOOST_MAX, mistakes)
     control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -106,6 +110,7 @@ def read(env: Mapping[str, str]) -> Settings:
         log_level=level,
         read_nodes=nodes,
         pod_groups=groups,
+        priority_boost=boost,
         **control,
     )
 

@@ -71,7 +71,7 @@ def decide(
     if not job.status.finished and not job.spec.suspend:
         decision = _until(decision, lost.wake_seconds(job, seen.pods, now), quota.retry_seconds(seen.quota))
     missing = profile.obstacle(seen.profile)
-    change = workload.change(asked, members, seen.quota, now, seen.stored, may_ask=missing is None)
+    change = workload.change(asked, members, seen, now, site, may_ask=missing is None)
     decision = msgspec.structs.replace(decision, workload=change)
     if decision.status is None:
         return decision

@@ -15,12 +15,14 @@ class Site(Struct, frozen=True, kw_only=True):
     control_url: https://host:port, without a path. authority: PEM of the authority that its certificate is of.
     restarts_containers: whether the cluster starts the containers of a pod anew by rule (Kubernetes 1.36).
     pod_groups: version of scheduling.k8s.io that serves PodGroups, "" where none does.
+    priority_boost: the most that is added to a gang's priority in Kueue for work it would lose, 0 for never.
     """
 
     control_url: str = ""
     authority: str = ""
     restarts_containers: bool = False
     pod_groups: str = ""
+    priority_boost: int = 0
 
     @property
     def listens(self) -> bool:

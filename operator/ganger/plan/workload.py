@@ -16,10 +16,12 @@ from ganger.api.observed import Condition
 from ganger.api.queueing import GROUP, LABEL_CLASS, LABEL_JOB_UID, LABEL_MAX_SECONDS, PODS_PRIORITY, VERSIONS, Workload
 from ganger.api.types import TrainingJob, encode
 from ganger.contract import ANNOTATION_EDITION, API_GROUP, KIND
-from ganger.plan import edition, elastic, lifecycle, names, pods
+from ganger.plan import boost, edition, elastic, lifecycle, names, pods
 from ganger.plan.admission import POD_SET
 from ganger.plan.gang import Gang, is_over
-from ganger.plan.quota import ADMITTED, Change, Priority, Quota, has_stopped, is_old, queue
+from ganger.plan.quota import ADMITTED, Change, Priority, has_stopped, is_old, queue
+from ganger.plan.seen import Seen
+from ganger.plan.site import NOWHERE, Site
 
 _REQUEUED_AT_ONCE = frozenset({"Preempted", "NodeFailures"})  # the others wait for what Kueue says of them
 _HASH_LENGTH = 5
@@ -59,9 +61,9 @@ def manifest(job: TrainingJob, priority: Priority, stored: TrainingJob | None = 
 def change(
     job: TrainingJob,
     gang: Gang,
-    quota: Quota | None,
+    seen: Seen,
     now: datetime,
-    stored: TrainingJob | None = None,
+    site: Site = NOWHERE,
     *,
     may_ask: bool = True,
 ) -> Change | None:
@@ -69,6 +71,7 @@ def change(
 
     may_ask: False while its profile is missing, so that nobody knows what the job will need.
     """
+    quota, stored = seen.quota, seen.stored
     if quota is None or quota.state != "Served":
         return None
     workload = quota.workload
@@ -86,13 +89,15 @@ def change(
         return None
     reserved = workload.is_true("QuotaReserved")
     if workload.is_true("Evicted") and reserved:
-        return _release(workload, now) if has_stopped(gang) else None
+        # While it stops, so that it costs no time: in the queue it has no more priority than its equals.
+        return _boost(workload, boost.dropped(workload)) or (_release(workload, now) if has_stopped(gang) else None)
     spec = _outdated(job, workload, quota.priority, reserved=reserved)
     if spec:
         return Change(verb="patch", body=_of(workload, spec=spec), target=workload.metadata)
     if not workload.is_true(ADMITTED):
-        return None
-    return _ready(job, workload, now) or _reclaim(job, gang, workload)
+        return _boost(workload, boost.dropped(workload))
+    told = _ready(job, workload, now) or _reclaim(job, gang, workload)
+    return told or _boost(workload, boost.kept(job, gang, workload, seen.live, site.priority_boost, now))
 
 
 def _spec(job: TrainingJob, priority: Priority) -> dict[str, Any]:
@@ -167,6 +172,14 @@ def _reclaim(job: TrainingJob, gang: Gang, workload: Workload) -> Change | None:
         return None
     body = _of(workload, status={"reclaimablePods": [{"name": POD_SET, "count": spare}]})
     return Change(verb="status", body=body, target=workload.metadata)
+
+
+def _boost(workload: Workload, annotations: boost.Annotations) -> Change | None:
+    """Write the annotations, unless Kueue or somebody else has written meanwhile; None for no annotations."""
+    if not annotations:
+        return None
+    body = {"metadata": {"resourceVersion": workload.metadata.resource_version, "annotations": annotations}}
+    return Change(verb="patch", body=body, target=workload.metadata)
 
 
 def _release(workload: Workload, now: datetime) -> Change:

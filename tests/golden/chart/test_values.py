@@ -30,6 +30,7 @@ OTHERS = {
     "operator.readNodes": False,
     "operator.podGroups": False,
     "operator.kueue": False,
+    "operator.priorityBoost": 10,
     "operator.extraEnv": [{"name": "A", "value": "b"}],
     "crds.enabled": False,
     "crds.keep": False,

@@ -24,6 +24,7 @@ def test_every_setting_is_read():
         "GANGER_LOG_LEVEL": "debug",
         "GANGER_READ_NODES": "False",
         "GANGER_POD_GROUPS": "false",
+        "GANGER_PRIORITY_BOOST": "10",
     }
 
     expected = Settings(
@@ -37,6 +38,7 @@ def test_every_setting_is_read():
         log_level="DEBUG",
         read_nodes=False,
         pod_groups=False,
+        priority_boost=10,
     )
     assert expected == read(env)
 
@@ -51,6 +53,7 @@ MISTAKES = {
     "GANGER_LOG_LEVEL": "LOUD",
     "GANGER_READ_NODES": "maybe",
     "GANGER_POD_GROUPS": "",
+    "GANGER_PRIORITY_BOOST": "31",
 }
 
 

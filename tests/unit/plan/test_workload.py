@@ -18,7 +18,7 @@ LABEL_HIGH = {"kueue.x-k8s.io/priority-class": "high"}
 
 
 def change(a_job, quota, *pods):
-    return asking.change(a_job, gang(pods, a_job.status.attempt, a_job.spec.workers), quota, at(65))
+    return asking.change(a_job, gang(pods, a_job.status.attempt, a_job.spec.workers), Seen(quota=quota), at(65))
 
 
 def conditions(found):
