@@ -47,11 +47,11 @@ class Control:
         found = self.world.api.get(path)
         return found["endpoints"][0]["addresses"][0] if found else None
 
-    def token(self, pod, audience=None):
+    def token(self, pod, audience=None, job="digits"):
         """A token as the kubelet would project it into that pod."""
         found = self.world.api.get(f"{self.world.pods}/{pod}")
         bound = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": found["metadata"]["uid"]}
-        audience = audience or self.world.job()["metadata"]["uid"]
+        audience = audience or self.world.job(job)["metadata"]["uid"]
         body = {"spec": {"audiences": [audience], "expirationSeconds": 3600, "boundObjectRef": bound}}
         path = f"/api/v1/namespaces/{self.world.namespace}/serviceaccounts/default/token"
         return self.world.api.call("POST", path, body)["status"]["token"]
@@ -59,9 +59,9 @@ class Control:
     def trust(self):
         return ssl.create_default_context(cadata=base64.b64decode(self.secret()["ca.crt"]).decode())
 
-    def post(self, token, body=None, *, port=None, kind="report", **said):
+    def post(self, token, body=None, *, port=None, kind="report", job="digits", **said):
         """Status and answer of one report."""
-        uid = self.world.job()["metadata"]["uid"]
+        uid = self.world.job(job)["metadata"]["uid"]
         said = {"attempt": 0, "worker": 0, "sequence": int(time.monotonic() * 1e6), "phase": "Training"} | said
         request = urllib.request.Request(f"https://localhost:{port or self.port}/v1/jobs/{uid}/{kind}", method="POST")
         request.data = json.dumps(said if body is None else body).encode()

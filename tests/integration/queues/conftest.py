@@ -100,12 +100,18 @@ class Queues(World):
 
 
 @pytest.fixture
-def queues(control_plane, kueue, crd, namespace, history, tmp_path):
-    """Such a namespace with a leading operator."""
+def unled(control_plane, kueue, crd, namespace, history, tmp_path):
+    """Such a namespace without queue and operator yet."""
     world = Queues(control_plane, namespace, tmp_path, history)
-    world.make_queue()
-    world.start_operator()
-    wait_for(world.leader, 20, "a leader")
     yield world
     for operator in world.operators:
         operator.stop()
+
+
+@pytest.fixture
+def queues(unled):
+    """Such a namespace with a leading operator."""
+    unled.make_queue()
+    unled.start_operator()
+    wait_for(unled.leader, 20, "a leader")
+    return unled
