@@ -96,9 +96,14 @@ async def test_where_kueue_is_not_served_it_is_asked_for_until_it_is(server, mon
         assert "Absent" == (await queues.seen(queued())).state
         woken.clear()
         server.scripts[f"GET {GROUP}"] = [answering(200, SERVED)]
-        await until(lambda: woken)
+        states = []
+        # A list that took longer than RETRY_SECONDS is told of before its end.
+        while states[-1:] != ["Served"]:
+            await until(lambda: woken)
+            woken.clear()
+            states.append((await queues.seen(queued())).state)
 
-        assert "Served" == (await queues.seen(queued())).state
+        assert {"Unknown", "Served"} >= set(states)
 
 
 async def test_without_the_right_to_list_the_job_is_told_of_the_value_that_gives_it(server, monkeypatch):
