@@ -92,13 +92,14 @@ class ControlPlane:
 
 def start_control_plane(
     folder: Path, *, kwok: bool = False, audit: bool = True, gang: bool = True, address: str = "127.0.0.1",
-    users: Sequence[str] = (), tied: bool = True,
+    users: Sequence[str] = (), tied: bool = True, kwok_lease_seconds: int = 40,
 ) -> ControlPlane:  # fmt: skip
     """Start a control plane in `folder` and return it once it is ready; a running one is returned as it is.
 
     kwok: simulate nodes (add them with `add_kwok_nodes`). gang: serve PodGroups and schedule gangs natively.
     address: where the API server listens; pods need the node's address, everybody else loopback.
-    tied: all of it dies with the calling process.
+    tied: all of it dies with the calling process. kwok_lease_seconds: of each simulated node; each renews it four times
+    in that time, which is most of what a thousand nodes cost.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ def start_control_plane(
     scheduler = Service(name="kube-scheduler", folder=folder)
     scheduler.start([str(programs["kube-scheduler"]), *scheduler_flags(plane, ports, gang=gang)], tied=tied)
     if kwok:
-        _start_kwok(plane, programs["kwok"], ports, tied=tied)
+        _start_kwok(plane, programs["kwok"], ports, tied=tied, lease_seconds=kwok_lease_seconds)
     # Pods are refused until the controller manager has made the namespace's service account.
     manager.wait_ready(lambda: _has_service_account(plane.api))
     return plane
@@ -231,9 +232,9 @@ def component_kubeconfig(plane: ControlPlane, name: str, groups: tuple[str, ...]
     return kubeconfig.write(path, name="ganger", url=plane.url, ca=plane.ca, user=pair)
 
 
-def _start_kwok(plane: ControlPlane, program: Path, ports: dict[str, int], *, tied: bool) -> None:
+def _start_kwok(plane: ControlPlane, program: Path, ports: dict[str, int], *, tied: bool, lease_seconds: int) -> None:
     config = component_kubeconfig(plane, "kwok", _MASTERS)
-    flags = simulator.flags(config, simulator.write_stages(plane.folder), ports["kwok"])
+    flags = simulator.flags(config, simulator.write_stages(plane.folder), ports["kwok"], lease_seconds=lease_seconds)
     Service(name="kwok", folder=plane.folder).start([str(program), *flags], tied=tied)
 
 

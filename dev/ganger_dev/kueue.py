@@ -28,8 +28,12 @@ _CONVERTED = ("workloads", "clusterqueues", "localqueues", "cohorts", "multikueu
 _GROUP = "kueue.x-k8s.io"
 
 
-def start(plane: ControlPlane, *, tied: bool = True) -> Service:
-    """Install Kueue on `plane`, which has none, and return its manager once its webhooks answer. Raises DevError."""
+def start(plane: ControlPlane, *, user: str = "", pods_ready_seconds: int = 0, tied: bool = True) -> Service:
+    """Install Kueue on `plane`, which has none, and return its manager once its webhooks answer. Raises DevError.
+
+    user: of `plane`, whom the audit log knows the manager as; "" for the administrator. pods_ready_seconds: an admitted
+    gang whose workers do not all run by then is evicted and queued again a little later; 0: it may wait for ever.
+    """
     program = binaries.ensure("kueue")["kueue"]
     folder = plane.folder / "kueue"
     health, webhook, metrics = free_ports(3)
@@ -37,11 +41,12 @@ def start(plane: ControlPlane, *, tied: bool = True) -> Service:
         _apply(plane, manifest)
     certificates = folder / "certificates"
     certificates.mkdir(parents=True, exist_ok=True)
-    config = _configuration(certificates, health, webhook, metrics)
+    config = _configuration(certificates, health, webhook, metrics) | _waiting(pods_ready_seconds)
     write(folder / "config.yaml", json.dumps(config))  # JSON is YAML
     manager = Service(name="kueue", folder=folder)
     command = [str(program), f"--config={folder / 'config.yaml'}", "--zap-log-level=2"]
-    manager.start(command, env={"KUBECONFIG": str(plane.kubeconfig)}, tied=tied)
+    access = plane.kubeconfig_for(user) if user else plane.kubeconfig
+    manager.start(command, env={"KUBECONFIG": str(access)}, tied=tied)
     manager.wait_ready(lambda: _mounted(plane, certificates))
     manager.wait_ready(lambda: _admits(plane), timeout_seconds=120)
     return manager
@@ -56,6 +61,8 @@ def _configuration(certificates: Path, health: int, webhook: int, metrics: int) 
         "metrics": {"bindAddress": f"127.0.0.1:{metrics}"},
         "webhook": {"host": "127.0.0.1", "port": webhook, "certDir": str(certificates)},
         "leaderElection": {"leaderElect": False},
+        # Its own 20 requests a second would be what is measured of many gangs.
+        "clientConnection": {"qps": 500, "burst": 1000},
         "internalCertManagement": {
             "enable": True, "webhookServiceName": _SERVICE, "webhookSecretName": _SECRET,
         },
@@ -64,6 +71,14 @@ def _configuration(certificates: Path, health: int, webhook: int, metrics: int) 
         "featureGates": {"VisibilityOnDemand": False, "PriorityBoost": True},
         "integrations": {"frameworks": ["batch/job"], "externalFrameworks": ["TrainingJob.v1alpha1.ganger.dev"]},
     }  # fmt: skip
+
+
+def _waiting(seconds: int) -> dict[str, Any]:
+    if not seconds:
+        return {}
+    # Without a limit of their number an evicted gang is queued again however often it happens.
+    strategy = {"timestamp": "Eviction", "backoffBaseSeconds": 5, "backoffMaxSeconds": 30}
+    return {"waitForPodsReady": {"timeout": f"{seconds}s", "blockAdmission": False, "requeuingStrategy": strategy}}
 
 
 def _manifests(port: int) -> list[dict[str, Any]]:
