@@ -135,3 +135,8 @@ run: setup ## run the operator here against the current kubeconfig
 bench: setup ## measure (ONLY=fleet for one); writes build/bench.json
 	@$(PY) -m ganger_dev prepare --no-images
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR) $(PY) -m bench $(ONLY)
+
+.PHONY: gangs
+gangs: setup ## 200 gangs of 16 in two queues of a real Kueue on 1,000 simulated nodes; prints a table, fails on a violation
+	@$(PY) -m ganger_dev prepare --no-images
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR) $(PY) -m bench gangs

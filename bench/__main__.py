@@ -19,6 +19,7 @@ BENCHES = (
     "trainer_overhead",
     "metrics_overhead",
     "goodput",
+    "gangs",
 )
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "bench.json"
@@ -36,7 +37,7 @@ def machine() -> dict:
 
 
 def main() -> int:
-    """Run the benches named on the command line, or all, and return the exit code."""
+    """Run the benches named on the command line, or all; return 1 where one did not keep what it must."""
     names = sys.argv[1:] or list(BENCHES)
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
@@ -44,10 +45,12 @@ def main() -> int:
         return 2
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     found = json.loads(TARGET.read_text()) if TARGET.exists() else {}
+    failed = False
     for name in names:
         print(f"bench {name} ...", flush=True)
         began, around = time.monotonic(), machine()
         result = importlib.import_module(f"bench.{name}").measure()
+        failed |= bool(result.get("failed"))
         command = f"make bench ONLY={name}"
         found[name] = result | {
             "command": command,
@@ -59,7 +62,7 @@ def main() -> int:
         TARGET.write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in result.items() if len(str(v)) < 400}, indent=2), flush=True)
     print(f"wrote {TARGET.relative_to(ROOT)}")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,20 @@ _STAGES = (
     "pod/fast/pod-delete.yaml",
 )
 _COMPLETE = "pod/fast/pod-complete.yaml"
+# By default four pods change at once, and a thousand that start together wait for each other, as no kubelets do. The
+# others are kwok's defaults, which it forgets where it is given any option in a file.
+_OPTIONS: Final = {
+    "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+    "kind": "KwokConfiguration",
+    "options": {
+        "podPlayStageParallelism": 32,
+        "nodePlayStageParallelism": 4,
+        "nodeLeaseParallelism": 4,
+        "podsOnNodeSyncParallelism": 1,
+        "enablePodsOnNodeSyncStreamWatch": True,
+        "cidr": "10.0.0.0/24",
+    },
+}
 ENV_SECONDS: Final = "SIMULATED_SECONDS"  # of a worker's first container: for how long it runs, as 20s
 
 
@@ -56,13 +70,13 @@ def flags(kubeconfig: Path, stages: Path, port: int, *, lease_seconds: int = 40)
 
 
 def write_stages(folder: Path) -> Path:
-    """Write the stages below `folder` and return the file."""
+    """Write kwok's options and the stages below `folder` and return the file."""
     target = folder / "kwok-stages.yaml"
     if not target.exists():
         source = _published() / "kustomize" / "stage"
         published = [(source / name).read_text() for name in _STAGES]
         complete = yaml.safe_load((source / _COMPLETE).read_text())
-        target.write_text("\n---\n".join([*published, yaml.safe_dump(timed(complete))]))
+        target.write_text("\n---\n".join([yaml.safe_dump(_OPTIONS), *published, yaml.safe_dump(timed(complete))]))
     return target
 
 

@@ -27,6 +27,15 @@ def in_order(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: fact.version)
 
 
+def judged(expected: Expected, facts: Iterable[Fact], ended: float) -> Judge:
+    """Return the judge who has seen the whole run. Raises ValueError where the facts are not in order."""
+    judge = Judge(expected)
+    for fact in facts:
+        judge.see(fact)
+    judge.end(ended)
+    return judge
+
+
 class Judge:
     """What is known of the run so far, and the rules that were broken."""
 

@@ -52,12 +52,12 @@ class Scale(Struct, frozen=True, kw_only=True):
 
 
 FULL = Scale(
-    nodes=1000, gangs=200, workers=16, quota=544, urgent_one_in=5, seconds=(30, 60),
-    partial_seconds=60, still_seconds=150.0, limit_seconds=540.0,
+    nodes=1000, gangs=200, workers=16, quota=544, urgent_one_in=5, seconds=(20, 40),
+    partial_seconds=120, still_seconds=150.0, limit_seconds=540.0,
 )  # fmt: skip
 SMALL = Scale(
-    nodes=40, gangs=20, workers=4, quota=24, urgent_one_in=4, seconds=(3, 6),
-    partial_seconds=10, still_seconds=30.0, limit_seconds=60.0,
+    nodes=40, gangs=24, workers=4, quota=24, urgent_one_in=4, seconds=(2, 4),
+    partial_seconds=20, still_seconds=40.0, limit_seconds=120.0,
 )  # fmt: skip
 
 
