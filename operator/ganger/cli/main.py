@@ -18,6 +18,7 @@ from ganger.cli.session import Session
 
 # In the order in which a newcomer meets them. The sentence is here so that --help need not load the module.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init:init", "Write the manifest of a first job, with comments."),
     "validate": ("validate:validate", "Check a manifest without a cluster: every mistake with its line."),
     "run": ("run:run", "Run a job as local processes, without a cluster."),
     "render": ("render:render", "Print every object that the operator would create for a job."),
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 _EPILOG = """\b
 Examples:
+  ganger init digits                  a first manifest: digits.yaml
   ganger run job.yaml                 the job on this machine
   ganger submit -f job.yaml --watch   the job on the cluster, with its logs
   ganger status digits                what it does or waits for
