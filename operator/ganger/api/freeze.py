@@ -25,7 +25,8 @@ FREE = frozenset(
         "topologySpreadConstraints",
     }
 )
-_COLLECTIONS = frozenset(
+# An empty one is the same as none.
+COLLECTIONS = frozenset(
     field.encode_name for field in fields(TrainingJobSpec) if field.default == () or field.default_factory is dict
 )
 REMEDY = "suspend the job first, or create a new one"
@@ -50,8 +51,8 @@ def _freeze(field: str) -> Freeze:
     # Not `self.?x == oldSelf.?x`: the API server cannot bound the cost of comparing optionals and refuses the CRD.
     same = f"(has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field}))"
     message = f"{field} may change only while the job is suspended"
-    if field in _COLLECTIONS:
-        # An empty one is the same as none: a longer file that changes nothing must not be refused.
+    if field in COLLECTIONS:
+        # A longer file that changes nothing must not be refused.
         none = f"(!has({{0}}.{field}) || size({{0}}.{field}) == 0)"
         same = f"({none.format('self')} && {none.format('oldSelf')} || {same})"
     if field == "workers":

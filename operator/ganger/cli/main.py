@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run", "Run a job as local processes, without a cluster."),
     "render": ("render:render", "Print every object that the operator would create for a job."),
     "submit": ("submit:submit", "Send a job to the cluster; --watch follows it."),
+    "diff": ("diff:diff", "Show what an apply of a manifest would change, and what that does."),
     "list": ("listing:list_jobs", "List jobs with phase, progress and loss."),
     "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
     "watch": ("watch:watch", "Show a job, or all of them, live: progress, loss, workers, where the time goes."),

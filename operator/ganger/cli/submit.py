@@ -50,14 +50,14 @@ def submit(
     2    the manifest is wrong or the name taken    3    no operator or no namespace
     5    the cluster refused or is away             130  Ctrl-C: the job goes on
     """
-    sources = [_without_profiles(source) for source in manifests.read(files, options)]
+    sources = [without_profiles(source) for source in manifests.read(files, options)]
     documents = manifests.jobs(session, sources, what="nothing was submitted")
     if watch:
         manifests.one(documents, what="--watch")
 
     async def body(connection: Connection) -> Code:
         for document in documents:
-            where = dataclasses.replace(connection, namespace=_namespace(document, target, connection))
+            where = dataclasses.replace(connection, namespace=namespace_of(document, target, connection))
             created = await _submit(session, where, document, if_exists)
             if watch:
                 return await _watch(session, where, document, created)
@@ -67,8 +67,8 @@ def submit(
     return session.with_cluster(target, body)
 
 
-def _without_profiles(source: Source) -> Source:
-    """A profile is the platform's, not the job's: it is not made by the way."""
+def without_profiles(source: Source) -> Source:
+    """Return the source with a mistake for each profile in it: it is the platform's and is not made by the way."""
     found = tuple(
         Mistake(source.name, document.located.line("kind"), f"kind: apply the {PROFILE_KIND} with kubectl, once")
         for document in source.documents
@@ -77,9 +77,10 @@ def _without_profiles(source: Source) -> Source:
     return msgspec.structs.replace(source, mistakes=source.mistakes + found)
 
 
-def _namespace(document: Document, target: Target, connection: Connection) -> str:
+def namespace_of(document: Document, target: Target, connection: Connection) -> str:
+    """Return where the job goes. Raises Problem where the file and -n name two namespaces."""
     assert document.job is not None
-    placed(document.job, target.namespace)  # refuses two namespaces
+    placed(document.job, target.namespace)
     return target.namespace or document.job.metadata.namespace or connection.namespace
 
 
