@@ -128,4 +128,10 @@ def output(function: Function) -> Function:
     )(function)
 
 
+def for_people_or_scripts(function: Function) -> Function:
+    """Add -o to a command that prints no objects of the cluster: a table or JSON."""
+    choice = click.Choice(("table", "json"))
+    return click.option("-o", "--output", type=choice, default="table", show_default=True, help="Format.")(function)
+
+
 pass_session = click.make_pass_decorator(Session)

@@ -3,9 +3,10 @@
 The client library is loaded when a connection is opened and not before.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,11 +38,15 @@ class Logs(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
-    """An open cluster. namespace: the one that the person named, else that of the context."""
+    """An open cluster. namespace: the one that the person named, else that of the context.
+
+    requests: how many the cluster was asked so far, by verb; watches, logs and the kubeconfig's own are not in it.
+    """
 
     cluster: "Cluster"
     namespace: str
     logs: Logs
+    requests: Counter[str] = field(default_factory=Counter)
 
 
 @asynccontextmanager
@@ -54,8 +59,14 @@ async def connect(target: "Target") -> AsyncIterator[Connection]:
         access = await _access(target)
     except ModuleNotFoundError as error:
         raise missing_library(error.name or "aiohttp", "cli") from error
-    async with HttpCluster(access) as cluster, PodLogs(access) as logs:
-        yield Connection(cluster=cluster, namespace=target.namespace or access.namespace, logs=logs)
+    requests: Counter[str] = Counter()
+
+    def count(verb: str, plural: str, result: str, seconds: float) -> None:
+        requests[verb] += 1
+
+    async with HttpCluster(access, observe=count) as cluster, PodLogs(access) as logs:
+        namespace = target.namespace or access.namespace
+        yield Connection(cluster=cluster, namespace=namespace, logs=logs, requests=requests)
 
 
 async def _access(target: "Target") -> "Access":
