@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _CHART = "tests/integration/chart"
 _GUARDS = "tests/integration/security"
+_ISOLATION = "tests/integration/operator/test_isolation.py"
 _CHANNEL = "tests/integration/operator/test_control_channel.py"
 
 
@@ -81,6 +82,7 @@ CHECKS: dict[str, Check] = {
         f"{_GUARDS}/test_operator.py::test_kube_system_is_no_place_for_its_pods",
         f"{_GUARDS}/test_operator.py::test_its_token_deletes_no_pod_of_somebody_else",
         f"{_GUARDS}/test_operator.py::test_its_token_makes_no_service_but_that_of_a_gang",
+        f"{_GUARDS}/test_operator.py::test_its_token_makes_no_network_policy_but_that_of_a_job",
     ),
     "S11": _proved(
         "no field of a job reaches another namespace or the node",
@@ -89,7 +91,7 @@ CHECKS: dict[str, Check] = {
     "S12": _proved(
         "a job asks nothing of another namespace: no right, no request there",
         f"{_CHART}/test_rights.py::test_an_operator_of_one_namespace_needs_no_right_beyond_it",
-        "tests/unit/app/test_caches.py::test_a_job_sees_service_and_claim_of_its_names_in_its_namespace",
+        "tests/unit/app/test_caches.py::test_a_job_sees_what_is_of_its_names_in_its_namespace",
     ),
     "S13": _proved(
         "pods with our names or labels that are not ours change nothing",
@@ -114,8 +116,13 @@ CHECKS: dict[str, Check] = {
     ),
     "S17": _none("notebooks ask for a token", "there are no notebook sessions"),
     "S18": _none("SSH refuses passwords and root", "there are no SSH sessions"),
-    "S19": _none(
-        "ranks of one job reach no other", "no policy for each job: docs/adr/0020-security.md has the trade-off"
+    "S19": _proved(
+        "ranks of one job reach no other, where the chart isolates jobs (off by default)",
+        "tests/unit/plan/test_networkpolicy.py::test_it_selects_every_worker_of_its_job_and_nobody_else",
+        "tests/chaos/test_plans.py::test_isolation_costs_one_write_and_it_comes_before_the_pods",
+        f"{_ISOLATION}::test_no_pod_is_made_before_the_policy",
+        f"{_ISOLATION}::test_the_server_stores_what_was_sent_and_it_is_written_once_in_the_life_of_a_job",
+        f"{_ISOLATION}::test_one_of_somebody_else_is_not_touched_and_no_pod_starts_beside_it",
     ),
     "S20": _proved(
         "reports are heard from live pods of the attempt alone, with a token for that job",

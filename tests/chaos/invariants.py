@@ -7,6 +7,7 @@
 - INV-6: conditions are unique and short, and their times move only when they change.
 - INV-10: a pod belongs to a job that was read.
 - INV-18: the pods of an attempt were made with the same profile, where the job names one, and else with none.
+- INV-19: where jobs are isolated, a pod is made only once its job's NetworkPolicy is there, and none is made twice.
 `Checker.see` takes the events in the order of their resourceVersions, which all resource types of one API server share;
 `in_order` sorts what several watches brought.
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 Object = dict[str, Any]
 Event = tuple[str, Object]  # ADDED, MODIFIED or DELETED, and the object
-JOB, POD = "TrainingJob", "Pod"
+JOB, POD, POLICY = "TrainingJob", "Pod", "NetworkPolicy"
 OVER = ("Succeeded", "Failed")
 FINAL = ("Complete", "Failed")
 MESSAGE_CHARS_MAX = 1024
@@ -32,12 +33,12 @@ def in_order(events: Iterable[Event]) -> list[Event]:
     return sorted(events, key=lambda event: int(event[1]["metadata"]["resourceVersion"]))
 
 
-def violations(events: Iterable[Event], *, known: Iterable[Object] = ()) -> list[str]:
+def violations(events: Iterable[Event], *, known: Iterable[Object] = (), isolates: bool = False) -> list[str]:
     """Every breach of an invariant in a history, in words; [] for a history that keeps them.
 
     known: jobs and pods that were there before.
     """
-    checker = Checker()
+    checker = Checker(isolates=isolates)
     for obj in known:
         (checker.jobs if obj["kind"] == JOB else checker.pods)[obj["metadata"]["uid"]] = obj
     for event in in_order(events):
@@ -77,8 +78,10 @@ def is_final(job: Object) -> bool:
 
 @dataclass
 class Checker:
-    """The state of the world so far, and the breaches found in it."""
+    """The state of the world so far, and the breaches found in it. isolates: whether jobs are isolated in it."""
 
+    isolates: bool = False
+    policies: set[str] = field(default_factory=set)  # UIDs of the jobs that have one
     jobs: dict[str, Object] = field(default_factory=dict)  # by UID, deleted ones too
     pods: dict[str, Object] = field(default_factory=dict)  # by UID, only those that exist
     gone: set[str] = field(default_factory=set)  # UIDs of deleted jobs
@@ -92,6 +95,8 @@ class Checker:
             self._job(kind, obj)
         elif obj["kind"] == POD and "ganger.dev/job-uid" in obj["metadata"].get("labels", {}):
             self._pod(kind, obj)
+        elif obj["kind"] == POLICY:
+            self._policy_of_job(kind, self._owner(obj))
 
     def leftovers(self) -> list[str]:
         """INV-5, to be asked once all is quiet: live pods of jobs that are gone or have ended."""
@@ -101,6 +106,14 @@ class Checker:
             if not is_over(pod)
             and (self._owner(pod) in self.gone or is_final(self.jobs.get(self._owner(pod), {"status": {}})))
         ]
+
+    def _policy_of_job(self, kind: str, owner: str) -> None:
+        if kind == "DELETED":
+            self.policies.discard(owner)
+            return
+        if kind == "MODIFIED":
+            self._breach(19, f"the policy of {owner} was written again")
+        self.policies.add(owner)
 
     # --- pods ---
     def _pod(self, kind: str, pod: Object) -> None:
@@ -158,6 +171,8 @@ class Checker:
             self._breach(2, f"{meta['name']} is scheduled with group {group}, not with that of attempt {attempt}")
         if not is_probe:
             self._same_profile(job, pod)
+        if self.isolates and self._owner(pod) not in self.policies:
+            self._breach(19, f"{meta['name']} was made before the policy of its job")
         if is_final(job):
             self._breach(4, f"{meta['name']} was made after the end of {name}")
 

@@ -40,6 +40,7 @@ class Operator:
     """One replica. connect: opens a cluster for a gate. restarts: whether it is started again after its death.
 
     reads_nodes: not where the control plane is real: it finds out some time that its nodes have no kubelets.
+    isolates: jobs get a NetworkPolicy each.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class Operator:
         clock: Clock | None = None,
         restarts: bool = True,
         reads_nodes: bool = True,
+        isolates: bool = False,
     ) -> None:
         self.log: list[Write] = []
         self.gate = DeadlyGate(plan, self.log)
         self.is_dead = False
         self._settings = Settings(
             namespace=namespace, identity=name, default_image="pytorch-cuda:v2.15", watch_namespaces=(namespace,),
-            read_nodes=reads_nodes,
+            read_nodes=reads_nodes, isolate_jobs=isolates,
         )  # fmt: skip
         self._connect = connect
         self._clock = clock

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from chaos.client import SimClient
+from chaos.invariants import Checker
 from chaos.kubelet import Kubelet
 from chaos.operators import Operator
 from chaos.scenarios import SCENARIOS, Scenario
@@ -30,7 +31,7 @@ NAMESPACE = "team"
 MODES: tuple[Mode, ...] = ("before", "after", "lost")
 QUIET_SECONDS = 10.0
 STABLE_SECONDS = 60.0
-WATCHED = frozenset({"trainingjobs", "pods", "services", "persistentvolumeclaims", "podgroups"})
+WATCHED = frozenset({"trainingjobs", "pods", "services", "persistentvolumeclaims", "networkpolicies", "podgroups"})
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ async def _run(
     server = ApiServer(clock.now, seed=seed, namespaces=(NAMESPACE,))
     if scenario.deadlocked:
         server.objects["nodes", "", scenario.deadlocked] = _deadlocked(scenario.deadlocked)
-    world = World(SimClient(server), NAMESPACE)
+    world = World(SimClient(server), NAMESPACE, Checker(isolates=scenario.isolates))
     kubelet = Kubelet(world.client, NAMESPACE, scenario.script, pace=1.0 + seed)
     collector = Collector(server)
 
@@ -130,10 +131,18 @@ async def _run(
         plan=plan,
         clock=clock,
         restarts=not has_standby,
+        isolates=scenario.isolates,
     )
     operators = [first]
     if has_standby:
-        second = Operator("b", NAMESPACE, lambda gate: SimCluster(server, gate, seed=seed + 7), plan={}, clock=clock)
+        second = Operator(
+            "b",
+            NAMESPACE,
+            lambda gate: SimCluster(server, gate, seed=seed + 7),
+            plan={},
+            clock=clock,
+            isolates=scenario.isolates,
+        )
         operators.append(second)
     tasks = []
     for operator in operators:

@@ -29,6 +29,7 @@ class Scenario:
     script: Script
     lossy: tuple[str, ...] = ()
     fails_in_place_after: float | None = None  # seconds: workers report, and worker 1 tells a failure (memory only)
+    isolates: bool = False  # jobs have a NetworkPolicy each (memory only)
     deadlocked: str = ""  # a node that says so of itself (memory only: on a real API server nodes are everybody's)
 
 
@@ -279,6 +280,20 @@ async def known_gang(world: World) -> None:
     assert {"digits-1"} == {pod["spec"]["schedulingGroup"]["podGroupName"] for pod in world.pods()}
 
 
+async def isolated(world: World) -> None:
+    """One policy for all attempts, made anew only where somebody took it away; it goes with its job."""
+    await world.submit(workers=3)
+    await world.until(lambda: world.is_running(1))
+    await world.delete_policy()
+    await world.until(lambda: world.has_policy)
+    await world.edit(suspend=True)
+    await world.until(lambda: world.has("Suspended") and not world.pods())
+    await world.edit(suspend=False)
+    await world.until(lambda: world.status.get("phase") == "Running" and len(world.pods()) == 3)
+    await world.delete_job()
+    await world.until(lambda: not world.objects)
+
+
 async def volume(world: World) -> None:
     checkpoint = {"everySteps": 100, "volume": {"size": "1Gi", "whenDeleted": "Delete"}}
     await world.submit(checkpoint=checkpoint)
@@ -362,6 +377,7 @@ SCENARIOS = {
         Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
         Scenario("troubled-node", troubled_node, _attempts(CRASHES), SCORE, deadlocked="node-1"),
         Scenario("known-gang", known_gang, _attempts(FAILS)),
+        Scenario("isolated", isolated, _attempts(FAILS), isolates=True),
         Scenario("volume", volume, _well),
         Scenario("refilled", refilled, _two_lives),
         Scenario("no-room", no_room, _no_room),

@@ -156,6 +156,22 @@ def test_the_smallest_breach_of_each_invariant_is_named(breach):
     assert [breach] == violations(BROKEN[breach])
 
 
+def policy(version):
+    owners = [{"kind": "TrainingJob", "uid": UID, "controller": True}]
+    meta = {"name": "digits-gang", "uid": "policy", "resourceVersion": str(version), "ownerReferences": owners}
+    return {"kind": "NetworkPolicy", "metadata": meta}
+
+
+def test_a_pod_of_an_isolated_job_comes_after_its_policy_which_is_written_once():
+    late = [("ADDED", job(1)), ("ADDED", pod(2)), ("ADDED", policy(3)), ("MODIFIED", policy(4))]
+
+    assert [] == violations([("ADDED", job(1)), ("ADDED", policy(2)), ("ADDED", pod(3))], isolates=True)
+    assert [
+        "INV-19 digits-0-0 was made before the policy of its job",
+        "INV-19 the policy of job-1 was written again",
+    ] == violations(late, isolates=True)
+
+
 def test_two_writes_of_a_count_in_one_are_named_for_both_counts():
     history = [("ADDED", job(1)), ("MODIFIED", job(2, attempt=2, counted=2))]
 

@@ -1,5 +1,6 @@
 """Whatever write the operator dies at, the job ends as if it had not: every plan of every scenario, in memory."""
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 
@@ -64,6 +65,16 @@ def test_a_profile_costs_no_write():
 
     assert [(), ()] == [one.trouble for one in runs]
     assert sorted(runs[0].writes) == sorted(runs[1].writes)  # Service and status come in either order
+
+
+def test_isolation_costs_one_write_and_it_comes_before_the_pods():
+    scenario = SCENARIOS["gang-of-four"]
+    plain, isolated = (run(dataclasses.replace(scenario, isolates=isolates), {}) for isolates in (False, True))
+    more = [write for write in isolated.writes if "networkpolicies" in write]
+
+    assert ((), ()) == (plain.trouble, isolated.trouble)
+    assert 1 == len(more)
+    assert sorted(plain.writes) == sorted(write for write in isolated.writes if write not in more)
 
 
 def test_a_plan_is_read_as_it_is_written():

@@ -11,6 +11,7 @@ from chaos.invariants import Checker, condition
 
 Object = dict[str, Any]
 JOBS = "/apis/ganger.dev/v1alpha1/namespaces/{}/trainingjobs"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
 PROFILES = "/apis/ganger.dev/v1alpha1/namespaces/{}/trainingprofiles"
 NAME = "digits"
 PROFILE = "shared"
@@ -32,7 +33,7 @@ class World:
 
     # --- what happens ---
     def hear(self, kind: str, obj: Object) -> None:
-        """Take a watch event of a job, pod, Service or claim; in the order of the server's versions."""
+        """Take a watch event of a job or what is made for it; in the order of the server's versions."""
         self.checker.see(kind, obj)
         key = (obj["kind"], obj["metadata"]["name"])
         if kind == "DELETED":
@@ -58,6 +59,11 @@ class World:
     def has_service(self) -> bool:
         """Whether the gang's Service is there; it comes last."""
         return ("Service", f"{NAME}-gang") in self.objects
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether the job's NetworkPolicy is there."""
+        return ("NetworkPolicy", f"{NAME}-gang") in self.objects
 
     def pods(self) -> list[Object]:
         """All pods."""
@@ -102,6 +108,10 @@ class World:
     async def delete_job(self) -> None:
         """Delete the job."""
         await self.client.call("DELETE", f"{JOBS.format(self.namespace)}/{NAME}", {"propagationPolicy": "Background"})
+
+    async def delete_policy(self) -> None:
+        """Delete the job's NetworkPolicy."""
+        await self.client.call("DELETE", f"{POLICIES.format(self.namespace)}/{NAME}-gang", {})
 
     async def delete_pod(self, name: str) -> None:
         """Delete a pod; it may be gone already."""

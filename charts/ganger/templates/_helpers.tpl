@@ -78,6 +78,11 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
   resources: [podgroups]
   verbs: [get, list, watch, create, delete]
 {{- end }}
+{{- if .Values.operator.isolateJobs }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create] # made once and never changed; it goes with its job
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -167,6 +167,12 @@ class Claim(Struct, frozen=True):
     status: ClaimStatus = ClaimStatus()
 
 
+class NetworkPolicy(Struct, frozen=True):
+    """Whether it is there, and whose it is: what it says was said when it was made."""
+
+    metadata: Metadata = Metadata()
+
+
 class PodGroupStatus(Struct, frozen=True):
     """What the scheduler says of a group."""
 

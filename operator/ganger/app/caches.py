@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
+from ganger.api.observed import Claim, Metadata, NetworkPolicy, Pod, PodGroup, Service
 from ganger.api.profile import TrainingProfile
 from ganger.api.types import TrainingJob, decode
 from ganger.contract import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from ganger.kube.cluster import Cluster
-from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, TRAINING_PROFILES, Resource
+from ganger.kube.resources import (
+    CLAIMS,
+    NETWORK_POLICIES,
+    POD_GROUPS,
+    PODS,
+    SERVICES,
+    TRAINING_JOBS,
+    TRAINING_PROFILES,
+    Resource,
+)
 from ganger.plan import elastic, giveway, names
 from ganger.plan.inquiry import Answer
 from ganger.plan.live import Heard, Live
@@ -20,25 +29,27 @@ from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector, Timing
 
-T = TypeVar("T", Service, Claim, PodGroup)
+T = TypeVar("T", Service, Claim, NetworkPolicy, PodGroup)
 Key = tuple[str, str]  # namespace and name of a job
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 
 class Caches:
-    """Jobs and profiles, and the pods, Services, claims and PodGroups that carry our label: others cost no memory.
+    """Jobs and profiles, and the pods, Services, claims, policies and PodGroups with our label: others cost no memory.
 
     PodGroups are not served everywhere: `app.podgroups` fills their cache.
 
-    home: the operator's namespace, whose profiles are everybody's.
+    home: the operator's namespace, whose profiles are everybody's. isolates: NetworkPolicies are kept too.
     """
 
-    def __init__(self, home: str = "") -> None:
+    def __init__(self, home: str = "", *, isolates: bool = False) -> None:
         self.home = home
+        self._isolates = isolates
         self.jobs: Cache[TrainingJob] = Cache()
         self.pods: Cache[Pod] = Cache()
         self.services: Cache[Service] = Cache()
         self.claims: Cache[Claim] = Cache()
+        self.policies: Cache[NetworkPolicy] = Cache()
         self.pod_groups: Cache[PodGroup] = Cache()
         self.profiles: Cache[TrainingProfile] = Cache()
 
@@ -50,6 +61,7 @@ class Caches:
             PODS: self.pods,
             SERVICES: self.services,
             CLAIMS: self.claims,
+            NETWORK_POLICIES: self.policies,
         }
         return caches | dict.fromkeys(POD_GROUPS, self.pod_groups)
 
@@ -64,6 +76,7 @@ class Caches:
             (PODS, Pod, self.pods, OURS, scopes),
             (SERVICES, Service, self.services, OURS, scopes),
             (CLAIMS, Claim, self.claims, OURS, scopes),
+            (NETWORK_POLICIES, NetworkPolicy, self.policies, OURS, scopes if self._isolates else ()),
         )
         return [
             Reflector(
@@ -111,7 +124,7 @@ class Caches:
 
         self.on_job_change(enqueue)
         self.profiles.on_change(profile_changed)
-        for cache in (self.pods, self.services, self.claims, self.pod_groups):
+        for cache in (self.pods, self.services, self.claims, self.policies, self.pod_groups):
             cache.on_change(child_changed)
 
     def profile(self, job: TrainingJob) -> TrainingProfile | None:
@@ -126,6 +139,7 @@ class Caches:
         squatters: tuple[str, ...] = (),
         stranger_service: Metadata | None = None,
         stranger_claim: Metadata | None = None,
+        stranger_policy: Metadata | None = None,
         stranger_group: Metadata | None = None,
         refusal: Refusal | None = None,
         live: Live | None = None,
@@ -138,8 +152,8 @@ class Caches:
     ) -> Seen:
         """Return what the caches hold of a job's children.
 
-        squatters: foreign pods, stranger_*: a foreign Service, claim and PodGroup, that a create met and that no cache
-        holds.
+        squatters: foreign pods, stranger_*: a foreign Service, claim, policy and PodGroup, that a create met and that
+        no cache holds.
         """
         namespace, name = job.key
         pods = self.pods.by_owner(job.metadata.uid)
@@ -153,6 +167,7 @@ class Caches:
             pods=pods,
             service=self.services.get(namespace, names.service(name)) or _found(Service, stranger_service),
             claim=self.claims.get(namespace, names.claim(name)) or _found(Claim, stranger_claim),
+            policy=self.policies.get(namespace, names.network_policy(name)) or _found(NetworkPolicy, stranger_policy),
             group=self.pod_groups.get(namespace, names.pod_group(name, job.status.attempt))
             or _found(PodGroup, stranger_group),
             groups=self.pod_groups.by_owner(job.metadata.uid),

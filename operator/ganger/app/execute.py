@@ -1,7 +1,8 @@
 """Carry one decision out, in the order that makes every crash harmless.
 
-Status first where it matters (a new attempt, an end), then deletions, then Service, claim and PodGroup, then the pods,
-then the events of a status that was written. Names are deterministic, so what was done already answers AlreadyExists.
+Status first where it matters (a new attempt, an end), then deletions, then Service, claim, policy and PodGroup, then
+the pods, then the events of a status that was written. Names are deterministic, so what was done already answers
+AlreadyExists.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from ganger.app.memory import JobMemory
 from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
-from ganger.kube.resources import CLAIMS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
+from ganger.kube.resources import CLAIMS, NETWORK_POLICIES, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
 from ganger.plan.seen import Decision, Deletion, Event, Refusal
 from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 BURST_JOBS = 8
 BURST_FACTOR_MAX = 5.0
 CONFLICTS_IN_DOUBT = 5  # in a row, 0.2 s in all by the queue's back-off: a watch that works is faster
-_RESOURCES = {(each.api_version, each.kind): each for each in (SERVICES, CLAIMS, PODS, *POD_GROUPS)}
+_RESOURCES = {(each.api_version, each.kind): each for each in (SERVICES, CLAIMS, NETWORK_POLICIES, PODS, *POD_GROUPS)}
 
 
 class Executor:

@@ -58,7 +58,7 @@ class Process:
         self._settings = settings
         self._metrics = metrics
         self.clock: Clock = clock or ServerClock(cluster.server_offset_seconds)
-        self.caches = Caches(settings.namespace)
+        self.caches = Caches(settings.namespace, isolates=settings.isolate_jobs)
         timing = Timing(read_timeout=float(settings.watch_silence_seconds))
         self._reflectors = self.caches.reflectors(cluster, settings.watch_namespaces, metrics, timing)
         self._pod_groups: PodGroups | None = None
@@ -196,8 +196,13 @@ class Process:
 
     def _site(self) -> Site:
         version = self._pod_groups.version if self._pod_groups is not None else ""
-        boost = self._settings.priority_boost
-        return msgspec.structs.replace(self.channel.site, pod_groups=version, priority_boost=boost)
+        told = self._settings
+        return msgspec.structs.replace(
+            self.channel.site,
+            pod_groups=version,
+            priority_boost=told.priority_boost,
+            isolates=told.isolate_jobs,
+        )
 
     def _enqueue(self, key: Key) -> None:
         if self._queue is not None:

@@ -13,7 +13,7 @@ from ganger.app.memory import JobMemory
 from ganger.app.queues import Queues
 from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
-from ganger.kube.resources import CLAIMS, POD_GROUPS, SERVICES, TRAINING_JOBS
+from ganger.kube.resources import CLAIMS, NETWORK_POLICIES, POD_GROUPS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
 from ganger.plan import lifecycle, profile
 from ganger.plan.decide import decide
@@ -90,6 +90,7 @@ class Reconciler:
             squatters=memory.squatters(now),
             stranger_service=memory.stranger(SERVICES.kind, now),
             stranger_claim=memory.stranger(CLAIMS.kind, now),
+            stranger_policy=memory.stranger(NETWORK_POLICIES.kind, now),
             stranger_group=memory.stranger(POD_GROUPS[0].kind, now),
             refusal=memory.refusal(now),
             live=self._reports.live(key, job.metadata.uid, job.status.attempt),

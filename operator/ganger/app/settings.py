@@ -31,6 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_auth: /metrics is served at the control port alone, to those who may get it. read_nodes: the node of a
     failure is asked how it is. pod_groups: gangs are made known to the scheduler where the cluster can have them so.
     priority_boost: the most that is added to the priority of a gang in Kueue for work that it would lose, 0 for never.
+    isolate_jobs: each job gets a NetworkPolicy that lets nobody else reach its workers.
     """
 
     namespace: str
@@ -50,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     read_nodes: bool = True
     pod_groups: bool = True
     priority_boost: int = 0
+    isolate_jobs: bool = False
 
     @property
     def serves_tls(self) -> bool:
@@ -96,6 +98,7 @@ def read(env: Mapping[str, str]) -> Settings:
     nodes = _truth(env, "GANGER_READ_NODES", True, mistakes)
     groups = _truth(env, "GANGER_POD_GROUPS", True, mistakes)
     boost = _number(env, "GANGER_PRIORITY_BOOST", 0, 0, BOOST_MAX, mistakes)
+    isolates = _truth(env, "GANGER_ISOLATE_JOBS", False, mistakes)
     control = _control(env, mistakes)
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -111,6 +114,7 @@ def read(env: Mapping[str, str]) -> Settings:
         read_nodes=nodes,
         pod_groups=groups,
         priority_boost=boost,
+        isolate_jobs=isolates,
         **control,
     )
 

@@ -43,6 +43,7 @@ LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", ki
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False)
+NETWORK_POLICIES = Resource(group="networking.k8s.io", version="v1", plural="networkpolicies", kind="NetworkPolicy")
 # Native gang scheduling (KEP-4671), the newest first: 1.37 serves the beta, 1.36 the alpha, neither by default.
 POD_GROUPS = tuple(
     Resource(group="scheduling.k8s.io", version=version, plural="podgroups", kind="PodGroup")

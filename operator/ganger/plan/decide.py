@@ -282,7 +282,7 @@ def _start(job: TrainingJob, seen: Seen, members: Gang, now: datetime, site: Sit
         decision = _coming_up(job, members, now, "Backoff", f"the next attempt starts at {not_before:%H:%M:%S} UTC")
         return msgspec.structs.replace(decision, requeue_after_seconds=left, deletions=stale)
     grouped = podgroup.is_grouped(job, members, site)
-    obstacle = shared.obstacle(job, seen, grouped=grouped)
+    obstacle = shared.obstacle(job, seen, members, grouped=grouped)
     if obstacle is not None:
         return _coming_up(job, members, now, *obstacle, deletions=stale)
     if seen.refusal is not None and not members.started:

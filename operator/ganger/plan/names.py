@@ -35,6 +35,11 @@ def service(job_name: str) -> str:
     return f"{job_name}-gang"
 
 
+def network_policy(job_name: str) -> str:
+    """Return the name of the NetworkPolicy of a job whose workers nobody else may reach."""
+    return f"{job_name}-gang"
+
+
 def pod_group(job_name: str, attempt: int) -> str:
     """Return the name of an attempt's PodGroup. A group is used once: its first scheduling is never taken back."""
     return f"{job_name}-{attempt}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ganger.api.observed import Claim, Metadata, Pod, PodGroup, Service
+from ganger.api.observed import Claim, Metadata, NetworkPolicy, Pod, PodGroup, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan.inquiry import Answer
@@ -33,8 +33,8 @@ class Seen(Struct, frozen=True, kw_only=True):
 
     stored: the job itself without the operator's own defaults.
     pods: all pods whose controller is this very job (by UID), in any order.
-    service, claim, group: the objects of the names that the job would give them, whoever owns them. groups: the
-    PodGroups of this very job, of every attempt.
+    service, claim, policy, group: the objects of the names that the job would give them, whoever owns them; policy:
+    its NetworkPolicy, where jobs are isolated. groups: the PodGroups of this very job, of every attempt.
     squatters: names that this job needs for pods and that belong to another owner, such as a predecessor's.
     refusal: what the API server said to the newest create, while that is still fresh.
     live: what the workers of the present attempt say, where they say anything; heard: the same, worker by worker;
@@ -48,6 +48,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
     claim: Claim | None = None
+    policy: NetworkPolicy | None = None
     group: PodGroup | None = None
     groups: tuple[PodGroup, ...] = ()
     squatters: tuple[str, ...] = ()
@@ -83,9 +84,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Everything one pass will do, as one value.
 
     status: the whole new status, or None when it stays. status_delay_seconds: how long the write may wait for company;
-    a later pass replaces it. shared: Service, claim and PodGroup to create before the pods. events: emitted after the
-    status write succeeded. workload: what Kueue is told. delete_job: the time to live is over. requeue_after_seconds:
-    look again then, whatever happens.
+    a later pass replaces it. shared: Service, claim, NetworkPolicy and PodGroup to create before the pods. events:
+    emitted after the status write succeeded. workload: what Kueue is told. delete_job: the time to live is over.
+    requeue_after_seconds: look again then, whatever happens.
     """
 
     status: TrainingJobStatus | None = None

@@ -16,6 +16,7 @@ class Site(Struct, frozen=True, kw_only=True):
     restarts_containers: whether the cluster starts the containers of a pod anew by rule (Kubernetes 1.36).
     pod_groups: version of scheduling.k8s.io that serves PodGroups, "" where none does.
     priority_boost: the most that is added to a gang's priority in Kueue for work it would lose, 0 for never.
+    isolates: whether each job gets a NetworkPolicy that keeps everybody else away from its workers.
     """
 
     control_url: str = ""
@@ -23,6 +24,7 @@ class Site(Struct, frozen=True, kw_only=True):
     restarts_containers: bool = False
     pod_groups: str = ""
     priority_boost: int = 0
+    isolates: bool = False
 
     @property
     def listens(self) -> bool:

@@ -25,6 +25,7 @@ KINDS = {
     "trainingjobs": ("ganger.dev/v1alpha1", "TrainingJob"),
     "trainingprofiles": ("ganger.dev/v1alpha1", "TrainingProfile"),
     "nodes": ("v1", "Node"),
+    "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "podgroups": ("scheduling.k8s.io/v1beta1", "PodGroup"),
 }
 HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs"})

@@ -52,7 +52,12 @@ VALUES = {
         "imagePullSecrets": [{"name": "pull"}],
         "trainer": {"image": "registry.example/pytorch-cuda:v2.15"},
         "replicas": 3,
-        "operator": {"syncWorkers": 32, "logLevel": "debug", "extraEnv": [{"name": "HTTPS_PROXY", "value": "x"}]},
+        "operator": {
+            "syncWorkers": 32,
+            "logLevel": "debug",
+            "isolateJobs": True,
+            "extraEnv": [{"name": "HTTPS_PROXY", "value": "x"}],
+        },
         "serviceAccount": {"name": "ganger-operator", "annotations": {"a": "b"}},
         "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
         "metrics": {"service": {"annotations": {"a": "b"}}},

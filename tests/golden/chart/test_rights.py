@@ -25,14 +25,15 @@ MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 # What a variable stands for, where a call names no constant. A new call of that kind fails below until it is told here.
 VARIABLES = {
     ("runtime/reflector.py", "self.resource"): (
-        "TRAINING_JOBS", "TRAINING_PROFILES", "PODS", "SERVICES", "CLAIMS", "LEASES", "POD_GROUPS", "WORKLOADS",
+        "TRAINING_JOBS", "TRAINING_PROFILES", "PODS", "SERVICES", "CLAIMS", "NETWORK_POLICIES", "LEASES",
+        "POD_GROUPS", "WORKLOADS",
     ),
-    ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "POD_GROUPS"),
+    ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "NETWORK_POLICIES", "POD_GROUPS"),
     ("app/queues.py", "resource"): ("FLAVORS", "WORKLOAD_CLASSES"),
 }  # fmt: skip
 # `get` of all of them is one method of execute.py; others go through a variable there only for some.
 ONLY = {
-    ("app/execute.py", "create"): ("SERVICES", "CLAIMS", "POD_GROUPS"),
+    ("app/execute.py", "create"): ("SERVICES", "CLAIMS", "NETWORK_POLICIES", "POD_GROUPS"),
     ("app/execute.py", "delete"): ("PODS", "POD_GROUPS"),
 }
 
@@ -95,7 +96,8 @@ def roles_of(objects, account="ganger"):
     ]
 
 
-GUARDED = {"metrics": {"authentication": {"enabled": True}}}
+ISOLATING = {"operator": {"isolateJobs": True}}
+GUARDED = {"metrics": {"authentication": {"enabled": True}}} | ISOLATING  # every right that the chart can give
 # What the README says of an installation without any right in the whole cluster; the namespaces are the test's.
 NAMESPACED = yaml.safe_load(re.search(r"```yaml\n(watchNamespaces.*?)```", README.read_text(), re.DOTALL)[1])
 
@@ -133,9 +135,15 @@ def test_a_node_is_read_by_an_operator_of_the_whole_cluster_alone_and_only_where
 
 
 def test_who_may_read_the_metrics_is_asked_only_where_that_matters(chart):
-    extra = granted(roles_of(chart.objects(GUARDED))) - granted(roles_of(chart.objects()))
+    extra = granted(roles_of(chart.objects(GUARDED))) - granted(roles_of(chart.objects(ISOLATING)))
 
     assert {("create", "authorization.k8s.io", "subjectaccessreviews")} == extra
+
+
+def test_policies_for_jobs_are_made_only_where_jobs_are_isolated_and_never_changed(chart):
+    extra = granted(roles_of(chart.objects(ISOLATING))) - granted(roles_of(chart.objects()))
+
+    assert {(verb, "networking.k8s.io", "networkpolicies") for verb in ("get", "list", "watch", "create")} == extra
 
 
 def test_without_kueue_its_rights_are_not_given(chart):
@@ -176,7 +184,7 @@ def secrets_of(objects):
 
 
 def test_the_code_asks_for_what_we_know():
-    assert 47 == len(asked())
+    assert 51 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 

@@ -29,6 +29,7 @@ OTHERS = {
     "operator.logLevel": "debug",
     "operator.readNodes": False,
     "operator.podGroups": False,
+    "operator.isolateJobs": True,
     "operator.kueue": False,
     "operator.priorityBoost": 10,
     "operator.extraEnv": [{"name": "A", "value": "b"}],

@@ -6,7 +6,7 @@ import yaml
 from apiclient import wait_for
 from ganger_dev import kubeconfig
 from golden.chart.rendered import CHART
-from golden.chart.test_rights import NAMESPACED
+from golden.chart.test_rights import ISOLATING, NAMESPACED
 from integration.chart.conftest import NAMESPACE, Helm
 from integration.chart.test_install import DEFINITION, PROFILES, established, remove_definitions
 from integration.chart.test_rights import Restricted, follows
@@ -63,7 +63,8 @@ def test_rights_in_two_namespaces_suffice_to_install_and_to_train(installer, ten
     assert refused.returncode != 0
     assert "cannot" in refused.stderr
 
-    installer("install", "ganger", chart=CHART, values=NAMESPACED | {"watchNamespaces": [tenant.namespace]})
+    isolating = NAMESPACED | {"operator": NAMESPACED["operator"] | ISOLATING["operator"]}
+    installer("install", "ganger", chart=CHART, values=isolating | {"watchNamespaces": [tenant.namespace]})
     tenant.start_operator()
     wait_for(tenant.leader, 30, "a leader")
     tenant.running_job()

@@ -18,7 +18,7 @@ from ganger.plan import pods as builder
 from ganger_dev import kubeconfig
 from ganger_dev.processes import free_ports
 from golden.chart.rendered import Chart
-from golden.chart.test_rights import GUARDED, granted, roles_of
+from golden.chart.test_rights import GUARDED, ISOLATING, granted, roles_of
 from integration.chart.conftest import CHART, NAMESPACE
 from integration.chart.test_install import established, remove_definitions
 from integration.operator.conftest import ROOT, Operator, World
@@ -57,6 +57,7 @@ class Restricted(World):
             "GANGER_NAMESPACE": NAMESPACE,
             "GANGER_WATCH_NAMESPACES": ",".join(self.watched),
             "GANGER_READ_NODES": "false" if self.watched else "true",  # as the chart sets it
+            "GANGER_ISOLATE_JOBS": "true",
             "GANGER_METRICS_AUTH": "false" if self.watched else "true",
             "GANGER_POD": name,
             "GANGER_HTTP_PORT": str(port),
@@ -123,7 +124,7 @@ def restricted(helm, world):
 def confined(helm, world):
     """An operator of one namespace."""
     world.watched = (world.namespace,)
-    with installed(helm, world, {"watchNamespaces": [world.namespace]}):
+    with installed(helm, world, {"watchNamespaces": [world.namespace]} | ISOLATING):
         yield world
 
 
@@ -180,7 +181,7 @@ def life_of_a_job(world):
 
 
 def strangers_in_the_way(world):
-    """A pod, a Service, a claim and a PodGroup of somebody else under names that jobs need."""
+    """A pod, a Service, a claim, a PodGroup and a NetworkPolicy of somebody else under names that jobs need."""
     core = f"/api/v1/namespaces/{world.namespace}"
     spec = {"containers": [{"name": "c", "image": "x"}]}
     world.api.create(world.pods, {"kind": "Pod", "metadata": {"name": "first-0-0", "labels": {"a": "b"}}, "spec": spec})
@@ -195,7 +196,10 @@ def strangers_in_the_way(world):
         "kind": "PodGroup", "metadata": {"name": "fourth-0"},
         "spec": {"schedulingPolicy": {"gang": {"minCount": 2}}, "disruptionMode": {"all": {}}},
     })  # fmt: skip
-    for name in ("first", "second", "third", "fourth"):
+    world.api.create(f"/apis/networking.k8s.io/v1/namespaces/{world.namespace}/networkpolicies", {
+        "kind": "NetworkPolicy", "metadata": {"name": "fifth-gang"}, "spec": {"podSelector": {}},
+    })  # fmt: skip
+    for name in ("first", "second", "third", "fourth", "fifth"):
         world.submit(name, checkpoint={"volume": {"size": "1Gi"}, "everySteps": 10})
     # The Service is asked for once worker 0 has an address; that it is a stranger's is known then.
     wait_for(lambda: "second-0-0" in world.pod_names(), 20, "the pods of second")
@@ -205,6 +209,7 @@ def strangers_in_the_way(world):
         "second": "WaitingForPreviousService",
         "third": "VolumeConflict",
         "fourth": "WaitingForPreviousGroup",
+        "fifth": "WaitingForPreviousPolicy",
     }
     for name, reason in expected.items():
         wait_for(
@@ -212,7 +217,8 @@ def strangers_in_the_way(world):
             20,
             f"{name}: {reason}",
         )
-    assert ["first-0-0"] == [name for name in world.pod_names() if name.startswith(("third", "fourth", "first-0-0"))]
+    held = ("third", "fourth", "fifth", "first-0-0")
+    assert ["first-0-0"] == [name for name in world.pod_names() if name.startswith(held)]
 
 
 @dataclass(frozen=True)
@@ -257,7 +263,10 @@ def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, 
     # The log calls an apply a patch, also one that created something and needed that right besides.
     used |= {("create", "discovery.k8s.io", "endpointslices")}
     # Kueue's rights are used where Kueue is: tests/integration/queues.
-    assert granted(roles_of(Chart(helm.program).objects(GUARDED | {"operator": {"kueue": False}}))) == used
+    assert (
+        granted(roles_of(Chart(helm.program).objects(GUARDED | {"operator": {"kueue": False, "isolateJobs": True}})))
+        == used
+    )
 
 
 def test_an_operator_of_one_namespace_needs_no_right_beyond_it(confined):
@@ -281,6 +290,7 @@ def test_the_operators_token_opens_nothing_else(restricted):
         ("GET", f"{core}/pods/digits-0-0/log", None),
         ("PATCH", f"{restricted.jobs}/digits", {"spec": {"suspend": True}}),
         ("DELETE", f"{core}/services/digits-gang", None),
+        ("DELETE", f"/apis/networking.k8s.io/v1/namespaces/{restricted.namespace}/networkpolicies/digits-gang", None),
         ("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", None),
         ("POST", f"{core}/serviceaccounts/default/token", {}),
         ("GET", "/api/v1/nodes", None),

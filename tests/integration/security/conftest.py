@@ -127,7 +127,7 @@ def guarded(control_plane, crd):
     admin = ApiClient(control_plane.url, control_plane.ca, control_plane.token_for("admin"))
     found = Guarded(control_plane, admin, Chart(helm))
     found.make_namespace(SYSTEM)
-    objects = [one for one in found.chart.objects() if one["kind"] in PLURALS]
+    objects = [one for one in found.chart.objects({"operator": {"isolateJobs": True}}) if one["kind"] in PLURALS]
     found.apply(objects)
     probe = found.user(SYSTEM, SUBMITS)
     path = f"{jobs(SYSTEM)}?dryRun=All"

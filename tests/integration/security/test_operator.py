@@ -9,8 +9,10 @@ import yaml
 from apiclient import wait_for
 from ganger.api.defaults import fill
 from ganger.api.types import decode
+from ganger.contract import LABEL_JOB_UID as UID_LABEL
 from ganger.plan import pods as builder
 from ganger.plan import service as services
+from ganger.plan.networkpolicy import network_policy
 from ganger.plan.site import Site
 from integration.security.conftest import Answer, a_job, jobs, pods
 from integration.security.escalations import ESCALATIONS, escalated
@@ -199,3 +201,58 @@ def test_its_token_makes_no_service_but_that_of_a_gang(operator, place):
         assert (403, True) == (answer.code, "the Service of a gang is headless" in answer.message), change
     alone = gang | {"metadata": {"name": "alone"}}
     assert "makes Services of TrainingJobs alone" in operator.ask("POST", path, alone).message
+
+
+POLICIES = {
+    "of nobody": (lambda policy: policy["metadata"].pop("ownerReferences"), "of TrainingJobs alone"),
+    "of everybody": (lambda policy: policy["spec"].update(podSelector={}), "selects its own workers alone"),
+    "of another job": (
+        lambda policy: policy["spec"].update(podSelector={"matchLabels": {UID_LABEL: "other"}}),
+        "selects its own workers alone",
+    ),
+    "against going out": (lambda policy: policy["spec"]["policyTypes"].append("Egress"), "for Ingress alone"),
+    "open to all": (lambda policy: policy["spec"]["ingress"].append({}), "at the metrics port 9095 alone"),
+    "open at every port": (
+        lambda policy: policy["spec"]["ingress"].append({"ports": [{"protocol": "TCP"}]}),
+        "at the metrics port 9095 alone",
+    ),
+    "open from the metrics port on": (
+        lambda policy: policy["spec"]["ingress"][1]["ports"][0].update(endPort=65535),
+        "at the metrics port 9095 alone",
+    ),
+    "open to an address": (
+        lambda policy: policy["spec"]["ingress"][0]["from"].append({"ipBlock": {"cidr": "10.0.0.0/8"}}),
+        "reached by each other",
+    ),
+    "open to other namespaces": (
+        lambda policy: policy["spec"]["ingress"][0]["from"][0].update(namespaceSelector={}),
+        "reached by each other",
+    ),
+    "open to the namespace": (
+        lambda policy: policy["spec"]["ingress"][0]["from"].append({"podSelector": {}}),
+        "reached by each other",
+    ),
+}
+
+
+def test_its_token_makes_the_policy_of_a_job(operator, place):
+    honest = network_policy(typed(place, {}))
+
+    assert Answer(200) == operator.ask("POST", f"{policies_of(place)}?dryRun=All&fieldValidation=Strict", honest)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_its_token_makes_no_network_policy_but_that_of_a_job(guarded, operator, place, name):
+    change, says = POLICIES[name]
+    body = copy.deepcopy(network_policy(typed(place, {})))
+    change(body)
+    path = f"{policies_of(place)}?dryRun=All&fieldValidation=Strict"
+    answer = operator.ask("POST", path, body)
+
+    assert (403, True) == (answer.code, says in answer.message), answer.message
+    guarded.admin.call("POST", path, body)  # else it would be refused for what it is, not for who makes it
+
+
+def policies_of(namespace):
+    """Where the policies of a namespace are."""
+    return f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from builders import job, pod, running_gang, with_status
-from ganger.api.observed import Claim, Metadata, Service
+from ganger.api.observed import Claim, Metadata, NetworkPolicy, Service
 from ganger.api.status import TrainingJobStatus
 from ganger.app.caches import Caches
 from ganger.kube.resources import CLAIMS, PODS, SERVICES, TRAINING_JOBS, TRAINING_PROFILES
@@ -20,6 +20,10 @@ def service(name, namespace="team"):
     return Service(metadata=Metadata(name=name, namespace=namespace, uid=f"uid-{name}-{namespace}"))
 
 
+def policy(name, namespace="team"):
+    return NetworkPolicy(metadata=Metadata(name=name, namespace=namespace, uid=f"uid-{name}-{namespace}"))
+
+
 def claim(name, namespace="team"):
     return Claim(metadata=Metadata(name=name, namespace=namespace, uid=f"uid-{name}-{namespace}"))
 
@@ -32,21 +36,25 @@ def test_a_job_sees_its_own_pods_alone(caches):
     assert {"digits-0-0", "digits-0-1"} == {found.metadata.name for found in caches.seen(mine).pods}
 
 
-def test_a_job_sees_service_and_claim_of_its_names_in_its_namespace(caches):
+def test_a_job_sees_what_is_of_its_names_in_its_namespace(caches):
     for found in (service("digits-gang"), service("digits-gang", "other"), service("x-gang")):
         caches.services.put(found)
     for found in (claim("digits-checkpoints"), claim("digits-checkpoints", "other")):
         caches.claims.put(found)
+    for found in (policy("digits-gang", "other"), policy("digits-gang")):
+        caches.policies.put(found)
     seen = caches.seen(job())
 
     assert ("team", "digits-gang") == (seen.service.metadata.namespace, seen.service.metadata.name)
     assert ("team", "digits-checkpoints") == (seen.claim.metadata.namespace, seen.claim.metadata.name)
+    assert ("team", "digits-gang") == (seen.policy.metadata.namespace, seen.policy.metadata.name)
 
 
 def test_a_job_without_children_sees_nothing(caches):
     seen = caches.seen(job())
 
     assert ((), None, None, (), None) == (seen.pods, seen.service, seen.claim, seen.squatters, seen.refusal)
+    assert seen.policy is None
 
 
 def test_a_pod_of_a_predecessor_that_holds_a_needed_name_is_a_squatter_and_not_ours(caches):
@@ -85,6 +93,7 @@ def test_a_stranger_that_a_pass_met_is_seen_where_no_cache_holds_one(caches):
     stranger = Metadata(name="digits-gang", namespace="team", uid="uid-of-a-stranger")
     assert stranger is caches.seen(job(), stranger_service=stranger).service.metadata
     assert stranger is caches.seen(job(), stranger_claim=stranger).claim.metadata
+    assert stranger is caches.seen(job(), stranger_policy=stranger).policy.metadata
     caches.services.put(service("digits-gang"))
 
     assert stranger is not caches.seen(job(), stranger_service=stranger).service.metadata
@@ -118,8 +127,9 @@ def test_a_change_of_a_child_wakes_the_job_that_its_label_names(caches, woken):
     labelled = Metadata(name="s", namespace="team", uid="s", labels={"ganger.dev/job": "digits"})
     caches.services.put(Service(metadata=labelled))
     caches.claims.put(Claim(metadata=labelled))
+    caches.policies.put(NetworkPolicy(metadata=labelled))
 
-    assert [("team", "digits")] * 4 == woken
+    assert [("team", "digits")] * 5 == woken
 
 
 def test_a_child_that_names_no_job_wakes_nobody(caches, woken):

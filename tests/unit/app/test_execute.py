@@ -12,7 +12,7 @@ from ganger.app.memory import JobMemory
 from ganger.kube.access import Access, NoToken
 from ganger.kube.errors import Conflict, NotFound, ServerError
 from ganger.kube.http import HttpCluster
-from ganger.plan import pods, service, volumes
+from ganger.plan import networkpolicy, pods, service, volumes
 from ganger.plan.seen import Decision, Deletion, Event
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.limiter import Limiter
@@ -26,6 +26,7 @@ SHORT = {
     PODS: "pods",
     "/api/v1/namespaces/team/services": "services",
     "/api/v1/namespaces/team/persistentvolumeclaims": "claims",
+    "/apis/networking.k8s.io/v1/namespaces/team/networkpolicies": "policies",
     "/apis/ganger.dev/v1alpha1/namespaces/team/trainingjobs/digits": "job",
 }
 NEW = job(workers=3, checkpoint={"everySteps": 10, "volume": {"size": "1Gi"}})
@@ -33,7 +34,8 @@ JOB = replace(NEW, metadata=replace(NEW.metadata, resource_version="8"))
 NEWS = TrainingJobStatus(phase="Starting", attempt=1)
 SAID = (Event(reason="Restarting", message="m", warning=True), Event(reason="Resumed", message="n"))
 MANIFESTS = tuple(pods.pod(JOB, 0, worker) for worker in range(3))
-SHARED = (service.service(JOB), volumes.claim(JOB))
+SHARED = (service.service(JOB), volumes.claim(JOB), networkpolicy.network_policy(JOB))
+ROOTS = ("/api/v1", "/apis/networking.k8s.io/v1")
 
 
 class Harness:
@@ -102,8 +104,8 @@ async def test_an_urgent_status_is_written_before_everything_else(harness):
     first, second, *shared_and_pods, last = harness.writes
 
     assert ["apply status", "delete pods", "delete job"] == [first, second, last]
-    assert {"create services", "create claims"} == set(shared_and_pods[:2])
-    assert ["create pods"] * 3 == shared_and_pods[2:]
+    assert {"create services", "create claims", "create policies"} == set(shared_and_pods[:3])
+    assert ["create pods"] * 3 == shared_and_pods[3:]
 
 
 async def test_a_status_write_is_a_compare_and_swap_on_this_very_job(harness):
@@ -267,10 +269,15 @@ async def test_a_refused_pod_is_remembered_by_its_cause(server, harness, expecte
 
 @pytest.mark.parametrize(
     ("plural", "expected"),
-    [("services", "ServiceForbidden"), ("persistentvolumeclaims", "PersistentVolumeClaimForbidden")],
+    [
+        ("services", "ServiceForbidden"),
+        ("persistentvolumeclaims", "PersistentVolumeClaimForbidden"),
+        ("networkpolicies", "NetworkPolicyForbidden"),
+    ],
 )
 async def test_what_the_workers_share_is_refused_for_all_of_them(server, harness, plural, expected):
-    server.on(f"POST /api/v1/namespaces/team/{plural}", answering(403, status(403, "Forbidden", "not here")))
+    for root in ROOTS:
+        server.on(f"POST {root}/namespaces/team/{plural}", answering(403, status(403, "Forbidden", "not here")))
     await harness.execute(shared=SHARED, pods=MANIFESTS)
     refusal = harness.memory.refusal(harness.now)
 
@@ -335,11 +342,15 @@ async def test_a_service_of_ours_that_is_there_already_is_left_to_the_next_pass(
     assert ["create services", "get services", "create pods"] == harness.writes
 
 
-@pytest.mark.parametrize(("manifest", "collection"), [(SHARED[0], "services"), (SHARED[1], "persistentvolumeclaims")])
-async def test_a_service_or_claim_of_a_stranger_is_remembered_and_no_pod_is_created(
+@pytest.mark.parametrize(
+    ("manifest", "collection"),
+    list(zip(SHARED, ("services", "persistentvolumeclaims", "networkpolicies"), strict=True)),
+)
+async def test_what_is_shared_and_of_a_stranger_is_remembered_and_no_pod_is_created(
     server, harness, manifest, collection
 ):
-    server.on(f"POST /api/v1/namespaces/team/{collection}", answering(409, status(409, "AlreadyExists")))
+    for root in ROOTS:
+        server.on(f"POST {root}/namespaces/team/{collection}", answering(409, status(409, "AlreadyExists")))
     server.on("GET", answering(200, reply(manifest["metadata"]["name"], 7)))
     await harness.execute(status=NEWS, status_delay_seconds=2.0, shared=SHARED, pods=MANIFESTS)
 

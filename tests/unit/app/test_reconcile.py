@@ -167,6 +167,7 @@ async def test_squatters_that_a_pass_met_hold_the_gang_back(world):
     [
         ("Service", "digits-gang", "WaitingForPreviousService"),
         ("PersistentVolumeClaim", "digits-checkpoints", "VolumeConflict"),
+        ("NetworkPolicy", "digits-gang", "WaitingForPreviousPolicy"),
     ],
 )
 async def test_a_stranger_that_a_pass_met_is_said_in_a_condition(world, kind, name, reason):

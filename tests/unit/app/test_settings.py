@@ -25,6 +25,7 @@ def test_every_setting_is_read():
         "GANGER_READ_NODES": "False",
         "GANGER_POD_GROUPS": "false",
         "GANGER_PRIORITY_BOOST": "10",
+        "GANGER_ISOLATE_JOBS": "true",
     }
 
     expected = Settings(
@@ -39,6 +40,7 @@ def test_every_setting_is_read():
         read_nodes=False,
         pod_groups=False,
         priority_boost=10,
+        isolate_jobs=True,
     )
     assert expected == read(env)
 
@@ -54,6 +56,7 @@ MISTAKES = {
     "GANGER_READ_NODES": "maybe",
     "GANGER_POD_GROUPS": "",
     "GANGER_PRIORITY_BOOST": "31",
+    "GANGER_ISOLATE_JOBS": "please",
 }
 
 
