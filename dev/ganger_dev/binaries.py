@@ -81,6 +81,13 @@ TOOLS: dict[str, Tool] = {
             name="helm3", module="helm.sh/helm/v3", version="3.22.0", package="cmd/helm", usual_minutes=2, optional=True
         ),
         Tool(name="crictl", module="sigs.k8s.io/cri-tools", version="1.37.0", package="cmd/crictl", usual_minutes=0.5),
+        Tool(
+            name="kube-network-policies",
+            module="sigs.k8s.io/kube-network-policies",
+            version="0.8.0",
+            package="cmd",
+            usual_minutes=1.5,
+        ),
         Tool(name="kueue", module="sigs.k8s.io/kueue", version="0.19.2", package="cmd/kueue", usual_minutes=5),
     )
 }

@@ -15,7 +15,7 @@ import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganger_dev import binaries, control_plane, network, provisioner, system
+from ganger_dev import binaries, control_plane, network, policies, provisioner, system
 from ganger_dev.containerd import Containerd
 from ganger_dev.control_plane import ControlPlane
 from ganger_dev.errors import DevError
@@ -24,7 +24,7 @@ from ganger_dev.paths import below_cache, locked, require_free
 from ganger_dev.processes import Service
 
 DEFAULT = "ganger"
-_PROGRAMS = tuple(name for name in binaries.TOOLS if name not in {"kwok", "helm", "helm3", "kueue"})
+_PROGRAMS = tuple(name for name in binaries.TOOLS if name not in {"kwok", "helm", "helm3", "kueue", policies.NAME})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,8 @@ def down(name: str = DEFAULT) -> None:
         plane = control_plane.attach(folder)
         if plane is not None:
             plane.stop()
+        if Service(name=policies.NAME, folder=folder).pid_file.exists():  # a test that was killed
+            policies.clear(folder)
         network.down(folder)
         for path in (folder, runtime.run_folder, runtime.root):
             unmount_below(path)

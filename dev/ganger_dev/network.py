@@ -64,9 +64,8 @@ def choose(name: str, routes: Iterable[str]) -> Network:
 def up(name: str, folder: Path) -> Network:
     """Set the cluster's network up and return it; what is there already stays as it is."""
     path = folder / "network.json"
-    if path.exists():
-        network = Network(**json.loads(path.read_text()))
-    else:
+    network = of(folder)
+    if network is None:
         network = choose(name, _routes())
         network = Network(
             bridge=network.bridge, number=network.number, forwarding_before=_FORWARDING.read_text().strip()
@@ -84,17 +83,22 @@ def up(name: str, folder: Path) -> Network:
     return network
 
 
+def of(folder: Path) -> Network | None:
+    """Return the network of the cluster in `folder`, or None where none was set up."""
+    path = folder / "network.json"
+    return Network(**json.loads(path.read_text())) if path.exists() else None
+
+
 def down(folder: Path) -> None:
     """Remove the links and tables of the cluster in `folder`, and give forwarding its earlier value back."""
-    path = folder / "network.json"
-    if not path.exists():
+    network = of(folder)
+    if network is None:
         return
-    network = Network(**json.loads(path.read_text()))
     subprocess.run(["ip", "link", "delete", network.bridge], capture_output=True)
     for family, table in _TABLES:
         subprocess.run(["nft", "delete", "table", family, table], capture_output=True)
     _FORWARDING.write_text(network.forwarding_before)
-    path.unlink()
+    (folder / "network.json").unlink()
 
 
 def cni(network: Network, addresses: Path) -> dict[str, Any]:

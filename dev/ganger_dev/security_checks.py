@@ -117,9 +117,11 @@ CHECKS: dict[str, Check] = {
     "S17": _none("notebooks ask for a token", "there are no notebook sessions"),
     "S18": _none("SSH refuses passwords and root", "there are no SSH sessions"),
     "S19": _proved(
-        "ranks of one job reach no other, where the chart isolates jobs (off by default)",
+        "ranks of one job reach no other, where the chart isolates jobs (`make e2e` attacks them on a real network)",
         "tests/unit/plan/test_networkpolicy.py::test_it_selects_every_worker_of_its_job_and_nobody_else",
         "tests/chaos/test_plans.py::test_isolation_costs_one_write_and_it_comes_before_the_pods",
+        f"{_GUARDS}/test_labels.py::test_no_pod_of_a_tenant_joins_a_gang",
+        f"{_GUARDS}/test_labels.py::test_no_worker_leaves_its_gang",
         f"{_ISOLATION}::test_no_pod_is_made_before_the_policy",
         f"{_ISOLATION}::test_the_server_stores_what_was_sent_and_it_is_written_once_in_the_life_of_a_job",
         f"{_ISOLATION}::test_one_of_somebody_else_is_not_touched_and_no_pod_starts_beside_it",
