@@ -210,7 +210,7 @@ def test_only_the_operators_pods_get_the_token(chart):
 def test_what_the_chart_sets_is_what_the_operator_reads(chart):
     values = {
         "watchNamespaces": ["a", "b"],
-        "operator": {"logLevel": "warning", "syncWorkers": 3},
+        "operator": {"logLevel": "warning", "syncWorkers": 3, "priorityBoost": 30},
         "metrics": {"authentication": {"enabled": True}},
     }
     (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
