@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from ganger.cli import figures
 from ganger.cli.session import Session, Target
@@ -41,6 +42,26 @@ class ObjectName(_Text):
                 f"{text!r} is no name of Kubernetes: lower-case letters, digits and '-', such as digits-2", param, ctx
             )
         return text
+
+
+class JobName(ObjectName):
+    """The name of a job, which a shell completes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the jobs of the namespace."""
+        from ganger.cli import completing
+
+        return [CompletionItem(name) for name in completing.jobs(ctx, incomplete)]
+
+
+class Namespace(ObjectName):
+    """The name of a namespace, which a shell completes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the namespaces of the cluster."""
+        from ganger.cli import completing
+
+        return [CompletionItem(name) for name in completing.namespaces(ctx, incomplete)]
 
 
 class Duration(_Number):
@@ -106,19 +127,22 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what names the cluster, handed over as `target`, and what every command takes."""
     wrapped = common(_target(function))
     wrapped = click.option(
-        "--kubeconfig", metavar="FILE", help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config."
+        "--kubeconfig",
+        type=click.Path(),
+        metavar="FILE",
+        help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config.",
     )(wrapped)
     wrapped = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")(
         wrapped
     )
     return click.option(
-        "-n", "--namespace", type=ObjectName(), metavar="NAME", help="Namespace. Default: that of the context."
+        "-n", "--namespace", type=Namespace(), metavar="NAME", help="Namespace. Default: that of the context."
     )(wrapped)
 
 
 def job_name(function: Function) -> Function:
     """Add the argument NAME."""
-    return click.argument("name", type=ObjectName())(function)
+    return click.argument("name", type=JobName())(function)
 
 
 def output(function: Function) -> Function:

@@ -19,7 +19,7 @@ from ganger.kube.resources import CLAIMS, TRAINING_JOBS
 
 @click.command()
 @click.argument("action", type=click.Choice(("ls", "prune")))
-@click.argument("name", type=arguments.ObjectName(), required=False)
+@click.argument("name", type=arguments.JobName(), required=False)
 @click.option("-y", "--yes", is_flag=True, help="prune: do not ask.")
 @arguments.for_people_or_scripts
 @arguments.on_cluster

@@ -15,7 +15,7 @@ _WORDS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "mend": ("mend", "r
 @click.command()
 @click.option(
     "--operator-namespace",
-    type=arguments.ObjectName(),
+    type=arguments.Namespace(),
     metavar="NAME",
     help="Where the operator is. Default: all namespaces are asked, which takes the right to.",
 )

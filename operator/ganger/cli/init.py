@@ -28,7 +28,14 @@ _PLACE = "JOB-NAME"  # no job may be called that, so that one which was forgotte
 @click.option(
     "--example", type=click.Choice(tuple(EXAMPLES)), default="task", show_default=True, help="What kind of job."
 )
-@click.option("-f", "--file", "path", metavar="FILE", help="Where to; - is standard output. Default: NAME.yaml.")
+@click.option(
+    "-f",
+    "--file",
+    "path",
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="Where to; - is standard output. Default: NAME.yaml.",
+)
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @arguments.common
 @arguments.pass_session

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ganger.cli import problem
 from ganger.cli.arguments import common
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),
     "doctor": ("doctor:doctor", "Check the cluster for what Ganger needs; each trouble with its remedy."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
+    "completion": ("completion:completion", "Print the script that completes commands and names of jobs."),
 }
 _EPILOG = """\b
 Examples:
@@ -78,6 +80,16 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(f"ganger.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands that begin so, without loading any of them, and options."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=sentence)
+            for name, (_, sentence) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

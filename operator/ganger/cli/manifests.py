@@ -80,11 +80,13 @@ def files(function: Function) -> Function:
         "-f",
         "--filename",
         "options",
+        type=click.Path(allow_dash=True),
         multiple=True,
         metavar="FILE",
         help="A file, a folder, or - for standard input; may be given several times.",
     )(function)
-    return click.argument("files", nargs=-1, metavar="[FILE]...")(function)
+    paths = click.Path(allow_dash=True)
+    return click.argument("files", nargs=-1, type=paths, metavar="[FILE]...")(function)
 
 
 def read(files: Sequence[str], options: Sequence[str]) -> list[Source]:

@@ -20,6 +20,7 @@ def option(function: Function) -> Function:
     return click.option(
         "--profile",
         "profile_files",
+        type=click.Path(),
         multiple=True,
         metavar="FILE",
         help="A file with the TrainingProfile that the job names; it may also stand beside the job.",

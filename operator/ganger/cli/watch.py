@@ -18,7 +18,7 @@ from ganger.cli.wait import outcome
 
 
 @click.command()
-@click.argument("name", type=arguments.ObjectName(), required=False, metavar="[JOB]")
+@click.argument("name", type=arguments.JobName(), required=False, metavar="[JOB]")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Jobs of every namespace.")
 @click.option("-l", "--selector", default="", metavar="LABELS", help="Only jobs with these labels, as in team=vision.")
 @click.option("--plain", "lines", is_flag=True, help="Print one line for each change. Default without a terminal.")

@@ -1,0 +1,55 @@
+"""Names of the cluster for the shell: asked once, soon given up, and never a message where there are none."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from ganger.cli.session import Session, Target
+
+if TYPE_CHECKING:
+    from ganger.cli.connection import Connection
+
+PATIENCE_SECONDS = 2.0  # a person waits with a finger on the key
+NAMES_MAX = 100
+
+
+def jobs(ctx: click.Context, incomplete: str) -> list[str]:
+    """Return names of jobs that begin so, of the namespace that the command line names. Never raises."""
+    return _names(ctx, incomplete, "jobs")
+
+
+def namespaces(ctx: click.Context, incomplete: str) -> list[str]:
+    """Return names of namespaces that begin so. Never raises."""
+    return _names(ctx, incomplete, "namespaces")
+
+
+def _names(ctx: click.Context, incomplete: str, what: str) -> list[str]:
+    session = ctx.find_object(Session)
+    if session is None:
+        return []
+    told = {key: ctx.params.get(key) for key in ("namespace", "context", "kubeconfig")}
+    try:
+        found = session.with_cluster(Target(**told), lambda connection: _ask(connection, what))
+    except Exception:  # noqa: BLE001 - no cluster, no right, no answer: the line that is being typed must stay whole
+        return []
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+async def _ask(connection: "Connection", what: str) -> list[str]:
+    import msgspec
+
+    from ganger.api.observed import Metadata
+    from ganger.kube.resources import TRAINING_JOBS, Resource
+
+    class Named(msgspec.Struct):
+        metadata: Metadata = Metadata()
+
+    class Page(msgspec.Struct):
+        items: list[Named] = []
+
+    namespaces = Resource(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False)
+    asked = (TRAINING_JOBS, connection.namespace) if what == "jobs" else (namespaces, None)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        body = await connection.cluster.list(*asked, limit=NAMES_MAX)
+    return [one.metadata.name for one in msgspec.json.decode(body, type=Page).items]
