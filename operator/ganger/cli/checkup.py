@@ -114,7 +114,7 @@ def right(verb: str, resource: str, namespace: str, allowed: bool, needed_for: s
 def nodes(found: Iterable[Values]) -> list[Finding]:
     """Whether a node is ready, and which devices the ready ones have."""
     all_nodes = list(found)
-    ready = [one for one in all_nodes if _is_ready(one)]
+    ready = [one for one in all_nodes if takes_workers(one)]
     if not ready:
         fix = "kubectl describe nodes tells why; a cluster with an autoscaler may start without any"
         return [Finding("nodes", "mend", f"none of {len(all_nodes)} is ready", fix)]
@@ -138,7 +138,8 @@ def is_gpu(resource: str) -> bool:
     return resource.endswith("/gpu") or "/mig-" in resource
 
 
-def _is_ready(node: Values) -> bool:
+def takes_workers(node: Values) -> bool:
+    """Whether a node is ready and not cordoned."""
     conditions = {one["type"]: one["status"] for one in (node.get("status") or {}).get("conditions") or ()}
     return conditions.get("Ready") == "True" and not (node.get("spec") or {}).get("unschedulable", False)
 
