@@ -1,5 +1,6 @@
 """The command line on a real cluster: submit and follow, look, and find the exit code of the job."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"
 
 
 def call(namespace, *arguments):
-    process = namespace.installed.ganger("-n", namespace.name, *arguments)
+    offline = arguments[0] == "init"
+    process = namespace.installed.ganger(*(() if offline else ("-n", namespace.name)), *arguments)
     out, err = process.communicate(timeout=180)
     return process.returncode, out, err
 
@@ -39,3 +41,30 @@ def test_job_with_a_wrong_configuration_fails_at_once_and_says_what_to_write(nam
     assert 1 == code
     assert "did you mean 'batchSize'?" in err
     assert "Traceback" not in err
+
+
+def test_the_chart_leaves_nothing_to_mend(namespace):
+    code, out, err = call(namespace, "doctor", "-o", "json")
+    levels = {one["about"]: one["level"] for one in json.loads(out)}
+
+    assert 0 == code, out + err
+    assert {"ok"} == {levels[about] for about in ("TrainingJob", "TrainingProfile", "operator", "lease", "admission")}
+
+
+def test_the_script_of_init_trains_on_the_cluster_and_leaves_what_prune_takes(namespace, tmp_path):
+    path = tmp_path / "mine.yaml"
+    assert 0 == call(namespace, "init", "mine", "--example", "script", "-f", str(path))[0]
+    path.write_text(path.read_text().replace("pytorch-cuda:v2.15", namespace.installed.image))
+    code_from = f"--from-file={tmp_path / 'train.py'}"
+    namespace.installed.kubectl("create", "configmap", "mine-code", "-n", namespace.name, code_from)
+
+    code, out, err = call(namespace, "submit", "-f", str(path), "--watch")
+
+    assert 0 == code, out + err
+    assert "weight 2.9" in out or "weight 3.0" in out, out
+    assert 300 == json.loads(call(namespace, "metrics", "mine", "-o", "json")[1])["step"]
+    code, out, _ = call(namespace, "diff", "-f", str(path))
+    assert (0, "") == (code, out)
+    assert 0 == call(namespace, "delete", "mine", "--yes")[0]
+    assert "job is gone" in call(namespace, "checkpoints", "ls", "mine")[1]
+    assert (0, "mine-checkpoints deleted\n") == call(namespace, "checkpoints", "prune", "mine", "--yes")[:2]
