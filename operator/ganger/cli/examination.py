@@ -105,7 +105,7 @@ async def examine(connection: Connection, session: Session, operator_namespace: 
         ("admission", _admission(connection, operator_namespace)),
     ]
     found = await asyncio.gather(*(_answered(about, question) for about, question in questions))
-    return [first, *(finding for findings in found for finding in findings)]
+    return [first, *checkup.weighed(finding for findings in found for finding in findings)]
 
 
 async def _answered(about: str, question: Awaitable[list[Finding]]) -> list[Finding]:

@@ -99,6 +99,17 @@ def test_what_is_to_mend_ends_with_1_and_has_its_remedy_below(ganger, cluster):
     assert "lease" not in said.out, "without an operator there is no lease to ask for"
 
 
+def test_the_right_to_create_pods_is_missed_only_where_a_policy_asks_for_it(ganger, cluster):
+    cluster.denied.add(("create", "pods"))
+    for short in ("jobs", "pods", "deletions", "services"):
+        cluster.take("validatingadmissionpolicies", f"ganger-system.ganger.{short}")
+
+    said = ganger("doctor", "-o", "json")
+
+    assert (0, "nothing to mend, 1 note; 0 requests\n") == (said.code, said.err)
+    assert "may create pods" not in {one["about"] for one in json.loads(said.out)}
+
+
 def test_what_one_may_not_read_is_said_and_is_nothing_to_mend(ganger, cluster):
     listed, read = cluster.list, cluster.get
 
