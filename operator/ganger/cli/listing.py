@@ -1,12 +1,15 @@
 """`ganger list`: jobs, one line each, with the columns of `kubectl get tj` and, in the plain table, three more."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Any, get_args
 
 import click
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
+from ganger.api.observed import Metadata
+from ganger.api.status import Phase
 from ganger.api.types import TrainingJob
 from ganger.cli import arguments, eta, figures, jobs, ledger, printing
 from ganger.cli.connection import Connection
@@ -21,15 +24,52 @@ TABLE_COLUMNS = ("ETA", "SAMPLES/S", "GOODPUT")  # -o wide is that of kubectl, c
 WIDE_COLUMNS = ("ETA", "CHECKPOINT", "QUEUE", "IMAGE", "MESSAGE")
 
 
+class _Brief(Struct, frozen=True):
+    """What a job is chosen and sorted by; read of jobs of newer operators too."""
+
+    metadata: Metadata = Metadata()
+    status: dict[str, Any] = {}
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase") or "Pending")
+
+    @property
+    def restarts(self) -> int:
+        return int((self.status.get("restarts") or {}).get("total") or 0)
+
+
+_BRIEF = msgspec.json.Decoder(_Brief)
+PHASES = get_args(Phase)
+# Each with the name behind it, so that the order is the same every time.
+_KEYS: dict[str, Callable[[_Brief], Any]] = {
+    "name": lambda one: 0,
+    "age": lambda one: -one.metadata.creation_timestamp.timestamp() if one.metadata.creation_timestamp else 0.0,
+    "phase": lambda one: PHASES.index(one.phase) if one.phase in PHASES else len(PHASES),
+    "restarts": lambda one: -one.restarts,
+}
+
+
 @click.command("list")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Jobs of every namespace.")
 @click.option("-l", "--selector", default="", metavar="LABELS", help="Only jobs with these labels, as in team=vision.")
+@click.option("--phase", "phases", type=click.Choice(PHASES), multiple=True, help="Only jobs in this phase, or these.")
+@click.option(
+    "--sort-by", type=click.Choice(tuple(_KEYS)), default="name", show_default=True, help="age begins with the newest."
+)
 @click.option("--no-headers", is_flag=True, help="Leave the header line out.")
 @arguments.output
 @arguments.on_cluster
 @arguments.pass_session
 def list_jobs(
-    session: Session, target: Target, all_namespaces: bool, selector: str, no_headers: bool, output: str
+    session: Session,
+    target: Target,
+    all_namespaces: bool,
+    selector: str,
+    phases: tuple[str, ...],
+    sort_by: str,
+    no_headers: bool,
+    output: str,
 ) -> Code:
     """List jobs with phase, progress and loss."""
 
@@ -40,7 +80,7 @@ def list_jobs(
         return found, namespace
 
     found, namespace = session.with_cluster(target, body)
-    found.sort(key=lambda item: (jobs.metadata_of(item).namespace, jobs.metadata_of(item).name))
+    found = _chosen(found, phases, sort_by)
     if output in ("json", "yaml"):
         whole = printing.listed([jobs.without_noise(item) for item in found])
         session.terminal.data(printing.as_json(whole) if output == "json" else printing.as_yaml(whole))
@@ -49,13 +89,22 @@ def list_jobs(
             session.terminal.data(printing.as_name(jobs.metadata_of(item).name))
     elif not found:
         where = f"namespace {namespace}" if namespace is not None else "any namespace"
-        session.terminal.message(f"no jobs in {where}; 'ganger submit -f job.yaml' starts one")
+        hint = "leave --phase out to see the others" if phases else "'ganger submit -f job.yaml' starts one"
+        session.terminal.message(f"no {'such ' if phases else ''}jobs in {where}; {hint}")
     else:
         header = columns(wide=output == "wide", with_namespace=all_namespaces)
         rows = [_row(session, item, wide=output == "wide", with_namespace=all_namespaces) for item in found]
         for line in figures.table(() if no_headers else header, rows):
             session.terminal.data(line)
     return Code.COMPLETE
+
+
+def _chosen(found: list[Raw], phases: tuple[str, ...], sort_by: str) -> list[Raw]:
+    """Return the jobs of these phases, of all where none is named, in their order."""
+    briefs = [(_BRIEF.decode(item), item) for item in found]
+    chosen = [(one, item) for one, item in briefs if not phases or one.phase in phases]
+    chosen.sort(key=lambda pair: (_KEYS[sort_by](pair[0]), pair[0].metadata.namespace, pair[0].metadata.name))
+    return [item for _, item in chosen]
 
 
 def columns(*, wide: bool, with_namespace: bool) -> tuple[str, ...]:
