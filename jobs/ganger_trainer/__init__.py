@@ -1,11 +1,11 @@
 """The trainer of Ganger: the loop, its checkpoints and the supervisor that runs it in a pod.
 
-Tasks import `TrainConfig` and `UserError` from here, scripts `report`, `should_save`, `should_stop` and
+Tasks import `TrainConfig`, `Live` and `UserError` from here, scripts `report`, `should_save`, `should_stop` and
 `checkpoint_dir`. Importing this package does not import torch.
 """
 
-from ganger_trainer.config import TrainConfig
+from ganger_trainer.config import Live, TrainConfig
 from ganger_trainer.failures import UserError
 from ganger_trainer.helper import checkpoint_dir, report, should_save, should_stop
 
-__all__ = ["TrainConfig", "UserError", "checkpoint_dir", "report", "should_save", "should_stop"]
+__all__ = ["Live", "TrainConfig", "UserError", "checkpoint_dir", "report", "should_save", "should_stop"]

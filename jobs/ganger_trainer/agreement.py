@@ -1,4 +1,4 @@
-"""All ranks decide together, rarely: stop here? save here?
+"""All ranks decide together, rarely: stop here? save here? change a setting here?
 
 A rank that leaves its loop alone leaves the others waiting in a collective for ever. So requests are combined in one
 tiny all-reduce, held at steps that all ranks know beforehand. Each meeting also fixes the next: as many steps ahead as
@@ -16,12 +16,13 @@ from ganger_trainer.soundness import NonFiniteError
 class Wish(Struct, frozen=True):
     """What one rank asks for. stop: it was told to. save: a checkpoint is due or was asked for; rank 0's word counts.
 
-    broken: it has seen a NaN or an infinity.
+    broken: it has seen a NaN or an infinity. change: live settings are asked for; rank 0's word counts.
     """
 
     stop: bool = False
     save: bool = False
     broken: bool = False
+    change: bool = False
 
 
 class Decision(Struct, frozen=True):
@@ -29,6 +30,7 @@ class Decision(Struct, frozen=True):
 
     stop: bool
     save: bool
+    change: bool = False
 
 
 class Agreement:
@@ -48,10 +50,10 @@ class Agreement:
         first = self._ranks.is_first
         # At most twice the last interval: one quick first step must not put the next meeting minutes away.
         proposal = max(1, min(int(INTERVAL_SECONDS / max(step_seconds, 1e-9)), 2 * self._interval)) if first else 0
-        any_stop, due, self._interval, any_broken = self._ranks.maximum(
-            [int(wish.stop), int(wish.save and first), proposal, int(wish.broken)]
+        any_stop, due, self._interval, any_broken, change = self._ranks.maximum(
+            [int(wish.stop), int(wish.save and first), proposal, int(wish.broken), int(wish.change and first)]
         )
         if any_broken:
             raise NonFiniteError(step)
         self.next_step = step + self._interval
-        return Decision(stop=bool(any_stop), save=bool(due))
+        return Decision(stop=bool(any_stop), save=bool(due), change=bool(change))

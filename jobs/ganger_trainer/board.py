@@ -9,7 +9,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from ganger_trainer.ledger import Ledger
+from ganger_trainer.live import LiveSet
 from ganger_trainer.reports import (
     Ended,
     Entered,
@@ -63,6 +66,7 @@ class Board:
             self._training: dict[int, Training] = {}
             self._metrics: dict[str, float] = {}
             self._stopping: set[int] = set()
+            self._live: dict[int, LiveSet] = {}
 
     def hear(self, report: Report | Exit) -> None:
         """Take in one report."""
@@ -90,6 +94,8 @@ class Board:
                     self._quarantined = report.names
                 case RolledBack():
                     self._rolled_back = report
+                case LiveSet():
+                    self._live[report.rank] = report
                 case Stopping():
                     self._stopping.add(report.rank)
                 case Ended():
@@ -193,6 +199,12 @@ class Board:
         """Return the newest rollback of this attempt, None if there was none. Only the worker of rank 0 knows."""
         with self._lock:
             return self._rolled_back
+
+    def live(self, processes: int) -> LiveSet | None:
+        """Return the live settings in force, None unless all `processes` of this worker said the same."""
+        with self._lock:
+            said = [msgspec.structs.replace(report, rank=self._first_rank) for report in self._live.values()]
+            return said[0] if len(said) == processes and all(each == said[0] for each in said) else None
 
     def metrics(self) -> dict[str, float]:
         """Return the newest value of each named metric."""

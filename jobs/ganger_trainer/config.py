@@ -16,6 +16,17 @@ from ganger_trainer.failures import UserError
 Positive = Annotated[int, Meta(ge=1)]
 
 
+class Live(Struct, frozen=True, kw_only=True):
+    """Marks a field that spec.liveConfig may change while a job trains: `alpha: Annotated[float, Live(ge=0, le=1)]`.
+
+    gt, ge, le: bounds of a number; what the type says holds anyway.
+    """
+
+    gt: float | None = None
+    ge: float | None = None
+    le: float | None = None
+
+
 class MlflowConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Where MLflow keeps the job's run. The experiment is made if it is not there; by default it has the job's name."""
 
@@ -35,11 +46,11 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     steps: Positive | None = None
     batch_size: Positive = 64
     micro_batch: Positive | None = None
-    lr: float = 1e-3
+    lr: Annotated[float, Live(gt=0)] = 1e-3
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False
-    clip_norm: float | None = None  # largest L2 norm of all gradients together
+    clip_norm: Annotated[float, Live(gt=0)] | None = None  # largest L2 norm of all gradients together
     log_every_seconds: Annotated[float, Meta(gt=0)] = 5.0
     evaluate_every_steps: Positive | None = None  # default: at the end of each epoch
     parameter_check_every_steps: Positive | None = None  # compare the parameters of all ranks, bit for bit

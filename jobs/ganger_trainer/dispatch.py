@@ -8,10 +8,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
-from ganger.contract import REPORT_RANKS_MAX
+import msgspec
+
+from ganger.contract import LIVE_CONFIG_BYTES_MAX, REPORT_RANKS_MAX
 from ganger_trainer import grace, heartbeat, lastword
 from ganger_trainer.board import Board
 from ganger_trainer.environment import Worker
+from ganger_trainer.live_requests import LiveRequests
 from ganger_trainer.rounds import Orders
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import Listeners, Shelf
@@ -24,6 +27,7 @@ class Dispatch:
     """Speaks for one worker.
 
     listeners: the processes that can be asked for their stacks. pages: heartbeats. orders: who hears of rounds.
+    live: who hears of live settings.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Dispatch:
         listeners: Listeners,
         pages: Path,
         orders: Orders | None = None,
+        live: LiveRequests | None = None,
     ) -> None:
         self._spec = spec
         self._board = board
@@ -41,6 +46,7 @@ class Dispatch:
         self._listeners = listeners
         self._pages = pages
         self._orders = orders or Orders(spec.round)
+        self._live = live or LiveRequests(None)
         directory = spec.checkpoint_dir
         self._shelf = Shelf(directory, attempt=spec.attempt, worker=spec.worker) if directory is not None else None
         self._done: deque[str] = deque(maxlen=DONE_MAX)
@@ -82,6 +88,8 @@ class Dispatch:
                 "inARow": in_a_row, "reason": failed.reason,
                 "message": failed.message[: lastword.MESSAGE_CHARACTERS_MAX],
             }  # fmt: skip
+        if (live := board.live(spec.processes)) is not None:
+            body["live"] = {"step": live.step, "values": live.values, "refused": live.refused}
         if self._done:
             body["done"] = list(self._done)
         return body | self._beats()
@@ -119,8 +127,14 @@ class Dispatch:
         return found
 
     def order(self, answer: dict[str, Any]) -> None:
-        """Take in what an answer says of the round to be in."""
+        """Take in what an answer says of the round to be in, and of live settings. Raises OSError as `obey` does."""
         self._orders.hear(answer)
+        wanted = answer.get("live")
+        if self._spec.task is None or not isinstance(wanted, dict):
+            return
+        text = msgspec.json.encode(wanted, order="sorted").decode()
+        if text != (self._live.asked() or self._spec.live_json) and len(text) <= LIVE_CONFIG_BYTES_MAX:
+            self._live.ask(text)
 
     def refused(self) -> None:
         """Note that the operator does not answer this worker."""

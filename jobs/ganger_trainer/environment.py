@@ -77,6 +77,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     termination_log: Path | None
     grace_seconds: int
     workers_max: int
+    live_json: str = "{}"
     non_finite: NonFinitePolicy = NonFinitePolicy()
     control: Control | None = None
     round: int = 0
@@ -130,6 +131,7 @@ def read(environ: Mapping[str, str]) -> Worker:
         termination_log=Path(log) if (log := environ.get(contract.ENV_TERMINATION_LOG)) else None,
         grace_seconds=reader.integer(contract.ENV_GRACE_SECONDS, default=contract.GRACE_SECONDS, low=1),
         workers_max=reader.integer(contract.ENV_WORKERS_MAX, default=workers, low=workers),
+        live_json=reader.live(),
         non_finite=reader.non_finite(),
         control=reader.control(),
     )
@@ -195,6 +197,15 @@ class _Reader:
             )
             return None, None
         return None, parts
+
+    def live(self) -> str:
+        text = self.environ.get(contract.ENV_LIVE_CONFIG) or "{}"
+        try:
+            msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            self.fault(contract.ENV_LIVE_CONFIG, text, 'a JSON object of settings, for example {"lr": 0.0001}')
+            return "{}"
+        return text
 
     def non_finite(self) -> NonFinitePolicy:
         action = self.environ.get(contract.ENV_NON_FINITE) or "Fail"

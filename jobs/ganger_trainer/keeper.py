@@ -148,6 +148,7 @@ class DirectoryKeeper:
         parts.order.restore(msgspec.convert(loaded.parts.get("data", {}), Skips))
         self._saver.last_step = found.step
         parts.step = found.step
+        parts.live.restore(parts, loaded.parts.get("live"))
         return found.step
 
     def due(self) -> bool:
@@ -178,6 +179,7 @@ class DirectoryKeeper:
             state["scheduler"] = parts.scheduler.state_dict()
         if parts.scaler is not None:
             state["scaler"] = parts.scaler.state_dict()
+        state["live"] = parts.live.state()
         score = self._score()
         self._saver.save(
             parts.step,

@@ -19,6 +19,7 @@ from ganger_trainer.heartbeat import AGREE, Heartbeat
 from ganger_trainer.keeper import Keeper
 from ganger_trainer.observer import Observer
 from ganger_trainer.pace import Pace
+from ganger_trainer.settings import Fixed, Settings
 from ganger_trainer.signals import stop_requested
 from ganger_trainer.soundness import Soundness
 
@@ -39,6 +40,7 @@ class Parts(Struct, kw_only=True):
     device: Any
     total_steps: int
     step: int = 0
+    live: Fixed | Settings = field(default_factory=Fixed)
     beat: Heartbeat = field(default_factory=Heartbeat)
 
 
@@ -106,12 +108,14 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             pace.resumed()
         if step == agreement.next_step and step < last_step:
             parts.beat.enter(AGREE)
-            wish = Wish(stop=stop_requested(), save=keeper.due(), broken=soundness.broken())
+            wish = Wish(stop=stop_requested(), save=keeper.due(), broken=soundness.broken(), change=parts.live.asked())
             decision = agreement.meet(step, wish, step_seconds=pace.step_seconds())
             if decision.stop:
                 keeper.save_last(parts, loss)
                 observer.finished(parts, loss)
                 return False
+            if decision.change:
+                clip_norm = parts.live.take(parts).clip_norm
             if decision.save:
                 keeper.save(parts, loss)
             keeper.poll()

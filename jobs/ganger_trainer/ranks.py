@@ -52,6 +52,20 @@ class Ranks:
         dist.broadcast(tensor, src=0, group=self._control)
         return int(tensor.item())
 
+    def text_from_first(self, text: str) -> str:
+        """Return rank 0's text on every rank. A collective call."""
+        if self.world_size == 1:
+            return text
+        data = text.encode()
+        size = self.from_first(len(data))
+        if not size:
+            return ""
+        tensor = torch.empty(size, dtype=torch.uint8)
+        if self.is_first:
+            tensor = torch.tensor(list(data), dtype=torch.uint8)
+        dist.broadcast(tensor, src=0, group=self._control)
+        return bytes(tensor.tolist()).decode()
+
     def gather(self, values: Sequence[int]) -> list[list[int]]:
         """Return, on every rank, the values of each rank in the order of ranks. A collective call; equal lengths."""
         if self.world_size == 1:

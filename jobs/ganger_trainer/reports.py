@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from ganger_trainer import heartbeat
 from ganger_trainer.environment import HELPER_SOCKET
+from ganger_trainer.live import LiveSet
 
 DATAGRAM_BYTES_MAX: Final = 64 << 10
 ENDING_WAIT_SECONDS: Final = 5.0
@@ -130,9 +131,8 @@ class Flush(Struct, frozen=True, tag=True):
     """Sent by the supervisor to itself: everything before it has been heard."""
 
 
-Report = (
-    Started | Training | Progress | Entered | Listening | Saved | Quarantined | RolledBack | Stopping | Ended | Flush
-)
+_OfTraining = Training | Progress | Entered | LiveSet | Saved | Quarantined | RolledBack
+Report = Started | _OfTraining | Listening | Stopping | Ended | Flush
 
 _decoder: Final = msgspec.json.Decoder(Report)
 

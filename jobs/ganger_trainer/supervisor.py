@@ -28,6 +28,7 @@ from ganger_trainer.environment import Worker
 from ganger_trainer.failures import VICTIMS, UserError, classify
 from ganger_trainer.kills import Kills
 from ganger_trainer.lastlines import LastLines
+from ganger_trainer.live_requests import LiveRequests
 from ganger_trainer.oom import OutOfMemory
 from ganger_trainer.orphans import Orphans
 from ganger_trainer.reports import Exit, Listener, Listening, Report, Started
@@ -63,6 +64,7 @@ class Supervisor:
         self._last_lines: LastLines | None = None
         self._channel: Channel | None = None
         self._listener: Listener | None = None
+        self._live = LiveRequests(None)
         self._memory = OutOfMemory()
         self._done = threading.Event()
         self._agent_failures: dict[int, tuple[int, int]] = {}
@@ -77,6 +79,8 @@ class Supervisor:
         listener = self._listener = Listener(self._hear)
         os.environ[environment.HELPER_SOCKET] = listener.path
         if self._spec.control is not None:
+            self._live = LiveRequests(listener.path)
+            self._live.inherit(rounds.note(self._spec))
             dispatch = Dispatch(
                 self._spec,
                 self._board,
@@ -84,6 +88,7 @@ class Supervisor:
                 self._listeners,
                 Path(listener.path).parent,
                 self._orders,
+                self._live,
             )
             self._channel = Channel(self._spec.control, dispatch, self._board.posted)
             self._channel.start()
@@ -146,6 +151,7 @@ class Supervisor:
         """End so that the kubelet starts all containers of this pod anew."""
         try:
             rounds.write(self._spec, order.round)
+            self._live.bequeath(rounds.note(self._spec))
         except OSError as error:
             print(f"warning: no restart in place: {error}", file=sys.stderr, flush=True)
             self._end(verdict)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ganger_trainer import live
 from ganger_trainer.config import TrainConfig
 from ganger_trainer.failures import UserError
 
@@ -49,6 +50,8 @@ OPTIONAL: Final = {
     "metrics": "metrics(model, batch) -> dict of name to number; runs when a line is logged, in inference mode",
     "tokens_per_sample": "tokens_per_sample(config) -> int; for the series of tokens",
     "flops_per_sample": "flops_per_sample(model, config) -> float, forward and backward; for the series of MFU",
+    "on_live": "on_live(model, optimizer, config); called on every rank, between steps, when live fields of the Config "
+    "have changed, after a checkpoint of other values was loaded too. lr and clipNorm need none",
     "score": "score(metrics) -> number, lower is better; what checkpoint.keep.best compares (default: the loss)",
 }
 
@@ -97,6 +100,8 @@ def checked(task: Any, name: str) -> Any:
         raise UserError(
             "TaskInvalid", f"task {name!r}: Config must be a subclass of ganger_trainer.TrainConfig, is {kind!r}"
         )
+    if (problem := live.misdeclared(kind, has_hook=callable(getattr(task, "on_live", None)))) is not None:
+        raise UserError("TaskInvalid", f"task {name!r}: {problem}")
     return task
 
 

@@ -21,6 +21,7 @@ from ganger_trainer.heartbeat import ENDED, Heartbeat
 from ganger_trainer.observer import Observer
 from ganger_trainer.opening import open_keeper
 from ganger_trainer.reports import Ended, Sender, Started, Training
+from ganger_trainer.settings import Settings
 from ganger_trainer.soundness import Soundness
 
 # How long a failing rank waits for the checkpoint in flight. A victim's peers are gone, so its save may never complete.
@@ -87,12 +88,16 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     gang = ranks.join()
+    live = Settings(config, gang, sender, worker.live_json)
+    config = live.config
     parts = _parts(job, config, gang, worker.world_size_max)
+    parts.live = live
     every = config.evaluate_every_steps or parts.order.steps_per_epoch
     observer = Observer(gang, sender, job, evaluate_every=every)
     parts.beat = beat or parts.beat
     keeper = open_keeper(worker, gang, sender, observer.score)
     resumed = keeper.resume(parts)
+    live.tell()
     if gang.is_first:
         where = f"resumed from step {resumed}" if resumed is not None else "training begins"
         print(f"{where} (attempt {worker.attempt}, {gang.world_size} processes, {gang.device.type})", flush=True)

@@ -44,6 +44,7 @@ ENV_RENDEZVOUS: Final = "GANGER_RENDEZVOUS"  # host:port of worker 0's store
 ENV_TASK: Final = "GANGER_TASK"  # module:name; exactly one of task and script is set
 ENV_SCRIPT: Final = "GANGER_SCRIPT"  # JSON list: path and arguments, run under torchrun's agent
 ENV_CONFIG: Final = "GANGER_CONFIG"  # JSON object: spec.config, checked against the task's own config class
+ENV_LIVE_CONFIG: Final = "GANGER_LIVE_CONFIG"  # JSON object: spec.liveConfig as it was when the pod was made
 ENV_CHECKPOINT_DIR: Final = "GANGER_CHECKPOINT_DIR"  # absent: the job keeps no checkpoints
 ENV_CHECKPOINT: Final = "GANGER_CHECKPOINT"  # JSON object of `CHECKPOINT_KEYS`
 ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or an infinity does: Fail or Rollback
@@ -107,6 +108,10 @@ ANNOTATION_BOOST_MARK: Final = "ganger.dev/priority-boost"  # of a Workload: whi
 ANNOTATION_CHECKPOINT: Final = "ganger.dev/checkpoint-requested-at"
 ANNOTATION_STACKS: Final = "ganger.dev/stacks-requested-at"
 REPORT_BYTES_MAX: Final = 16384
+LIVE_CONFIG_BYTES_MAX: Final = 2048  # of spec.liveConfig as JSON: it travels in every answer, and back in every report
+LIVE_VALUE_CHARACTERS_MAX: Final = 256  # of one value as JSON
+LIVE_VALUES_MAX: Final = 64
+LIVE_REFUSALS_MAX: Final = 4  # that a worker tells
 REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to each may ask for more
 # POST <url>/report with `Authorization: Bearer <token>` and one JSON object. Required:
 #   attempt, worker  ints          sequence  int that grows with every report of this supervisor
@@ -126,11 +131,15 @@ REPORT_SECONDS: Final = 5.0  # between two reports of a worker; the answer to ea
 #   failure            object, with phase Failed alone: reason, message, rank as in the termination message;
 #                      exitCode, with which this worker ends if it is not started anew; seconds since it failed;
 #                      lastLines, list of text
+#   live               object, of a task: what of spec.liveConfig is in force. step: the first that used this set;
+#                      values: list of {name, value, step}, value as JSON text, step the first that used it;
+#                      refused: list of at most LIVE_REFUSALS_MAX {name, value, reason, message}
 #   longest            object: seconds of the longest first, step, evaluation, checkpoint so far; the least of the ranks
 # Answer, 200 and one JSON object:
 #   nextReportSeconds  float, when to report again         directives  list of {id, kind}, kind one of DIRECTIVES
 #   round              int; greater than the worker's own: end all processes, then start them anew as this round
 #   rung               Process or Container: how           startSeconds  float, how long to wait before
+#   live               object: spec.liveConfig, whole; absent: it stays as it is
 # 401, 403 and 404: this token, attempt or job is not (any more) welcome. 429 and 5xx: later. None of them stops a step.
 # POST <url>/progress takes the body of Hugging Face's KubeflowCallback and answers 200 {}.
 REPORT_PHASES: Final = ("Starting", "Restoring", "Training", "Checkpointing", "Evaluating", "Stopping", "Failed")

@@ -32,6 +32,7 @@ from ganger.contract import (
     CONTROL_MOUNT,
     ENV_NAMES_RESERVED,
     ENV_PREFIXES_RESERVED,
+    LIVE_CONFIG_BYTES_MAX,
 )
 
 JOB_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"  # 40 characters: the names of pods and hosts append to it
@@ -111,7 +112,7 @@ def _fits_a_variable(field: str) -> Rule:
     )
 
 
-def _settings(field: str) -> tuple[Rule, Rule]:
+def _settings(field: str, bytes_max: int = CONFIG_BYTES_MAX) -> tuple[Rule, Rule]:
     """CEL cannot see into a free-form object."""
     name = attribute(TrainingJobSpec, field)
     return (
@@ -124,8 +125,8 @@ def _settings(field: str) -> tuple[Rule, Rule]:
         Rule(
             on=TrainingJobSpec,
             path=f".{field}",
-            holds=lambda spec: len(msgspec.json.encode(getattr(spec, name))) <= CONFIG_BYTES_MAX,
-            message=f"{field} must be at most {CONFIG_BYTES_MAX} bytes as JSON",
+            holds=lambda spec: len(msgspec.json.encode(getattr(spec, name))) <= bytes_max,
+            message=f"{field} must be at most {bytes_max} bytes as JSON",
             remedy="put data into a ConfigMap or a volume",
         ),
     )
@@ -220,7 +221,14 @@ _OF_THE_JOB = (
     _checkpoint_says("", "everySteps", "everySeconds", "checkpoint needs everySteps or everySeconds"),
     _checkpoint_says("volume", "size", "claimName", "volume is required in checkpoint, with size or claimName"),
     *_settings("config"),
-    *_settings("liveConfig"),
+    *_settings("liveConfig", LIVE_CONFIG_BYTES_MAX),
+    Rule(
+        on=TrainingJobSpec,
+        path=".liveConfig",
+        holds=lambda spec: not spec.live_config or (spec.script is None and spec.command is None),
+        message="liveConfig is for a task: nothing tells a script or a command of it",
+        remedy="use task, or suspend the job and change what it is started with",
+    ),
     Rule(
         on=TrainingJobSpec,
         path=".priorityClassName",

@@ -21,7 +21,6 @@ class Unserved(Struct, frozen=True):
 
 
 UNSERVED: tuple[Unserved, ...] = (
-    Unserved("spec.liveConfig", lambda job: bool(job.spec.live_config), "suspend the job, change config, resume it"),
     Unserved("spec.export", lambda job: bool(job.spec.export), "export from a checkpoint when the job is complete"),
 )
 

@@ -15,7 +15,7 @@ from ganger.control.reports import Reports
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, NETWORK_POLICIES, POD_GROUPS, SERVICES, TRAINING_JOBS
 from ganger.observe.logs import about
-from ganger.plan import lifecycle, profile
+from ganger.plan import lifecycle, profile, settings
 from ganger.plan.decide import decide
 from ganger.plan.inquiry import question
 from ganger.plan.quota import Quota
@@ -138,7 +138,9 @@ class Reconciler:
         uid, generation, found = self._refusals.get(job.key, ("", -1, ()))
         if (uid, generation) != (job.metadata.uid, job.metadata.generation):
             # The API server has checked the same rules; an object stored before a rule existed meets them here.
-            found = tuple(str(error) for error in (*check(job), *unsupported(job)))
+            # What is wrong with live settings stops no job: see `settings`.
+            errors = [error for error in check(job) if error.path != settings.PATH]
+            found = tuple(str(error) for error in (*errors, *unsupported(job)))
             self._refusals[job.key] = (job.metadata.uid, job.metadata.generation, found)
         return found
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,7 @@ from ganger.control import claims, foreign
 from ganger.control.reports import Key, Reports
 from ganger.control.tokens import Tokens, Unavailable
 from ganger.observe.server import Request, Response
-from ganger.plan import hang, ladder, live
+from ganger.plan import hang, ladder, live, wish
 from ganger.plan.directives import Directive, directives
 from ganger.plan.gang import attempt_of, is_over, worker_of
 from ganger.plan.ladder import RUNNING
@@ -65,6 +65,7 @@ class _Answer(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     round: int = 0
     rung: Rung | None = None
     start_seconds: float | None = None
+    live: dict[str, Any] | None = None
 
 
 class Desk:
@@ -191,6 +192,7 @@ class Desk:
                 round=order.round,
                 rung=order.rung,
                 start_seconds=order.start_seconds or None,
+                live=wish.served(job.spec),
             )
         )
 

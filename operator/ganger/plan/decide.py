@@ -36,6 +36,7 @@ from ganger.plan import (
     profile,
     progress,
     quota,
+    settings,
     shared,
     straggler,
     workload,
@@ -80,6 +81,7 @@ def decide(
     held = quota.hold(asked, seen.quota, seen.stored) if missing is None else quota.Hold(*missing)
     status = state(status, job, now, *admission.facts(asked, seen.quota, held))
     events = decision.events + grace.warnings(job.status, status) + incidents.events(job, status)
+    events += settings.events(job, status, settings.agreed(job, members, seen.heard))
     return msgspec.structs.replace(decision, status=status, events=events)
 
 
@@ -327,6 +329,7 @@ def _running(job: TrainingJob, seen: Seen, members: Gang, now: datetime, stale: 
     status, of_straggler = straggler.noted(job, members, seen.track, status, now)
     status = incidents.stalled(job, status, seen.live, now)
     told = grace.measured(job, progress.told(status, seen.live, now), seen.live, now)
+    told = settings.noted(job, told, settings.agreed(job, members, seen.heard), now)
     if status != job.status:  # what the workers say comes along
         events: tuple[Event, ...] = (*of_hang, *of_straggler)
         if not job.status.is_true(lifecycle.RUNNING):

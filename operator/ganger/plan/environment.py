@@ -11,7 +11,7 @@ import msgspec
 from ganger import contract
 from ganger.api import quantity
 from ganger.api.types import TrainingJob, TrainingJobSpec
-from ganger.plan import elastic
+from ganger.plan import elastic, wish
 
 
 def device_count(spec: TrainingJobSpec) -> int:
@@ -107,6 +107,8 @@ def worker_environment(
     }
     if spec.elastic is not None:
         env[contract.ENV_WORKERS_MAX] = str(spec.most_workers)
+    if (live := wish.served(spec)) is not None and live:
+        env[contract.ENV_LIVE_CONFIG] = msgspec.json.encode(live, order="sorted").decode()
     if spec.task is not None:
         env[contract.ENV_TASK] = spec.task
     if spec.script is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ganger.contract import LIVE_REFUSALS_MAX, LIVE_VALUE_CHARACTERS_MAX, LIVE_VALUES_MAX
 from ganger.plan.report import ReportedCheckpoint, Told
 
 if TYPE_CHECKING:
@@ -76,6 +77,31 @@ class CheckpointTrouble(Struct, frozen=True, kw_only=True, rename="camel"):
     message: Annotated[str, Meta(max_length=1000)] = ""
 
 
+class LiveValue(Struct, frozen=True, kw_only=True):
+    """A live setting in force. value: as JSON text. step: the first that used it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    value: Annotated[str, Meta(max_length=LIVE_VALUE_CHARACTERS_MAX)]
+    step: Count
+
+
+class LiveRefusal(Struct, frozen=True, kw_only=True):
+    """A live setting that a task does not take. value: as JSON text, cut to 64 characters."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    value: Annotated[str, Meta(max_length=64)]
+    reason: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)]
+    message: Annotated[str, Meta(max_length=300)] = ""
+
+
+class LiveSettings(Struct, frozen=True, kw_only=True):
+    """What of spec.liveConfig all ranks of a worker train with. step: the first that used this set."""
+
+    step: Count
+    values: Annotated[tuple[LiveValue, ...], Meta(max_length=LIVE_VALUES_MAX)] = ()
+    refused: Annotated[tuple[LiveRefusal, ...], Meta(max_length=LIVE_REFUSALS_MAX)] = ()
+
+
 class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     """One report of one worker. A script that says nothing of its training reports a phase alone."""
 
@@ -100,6 +126,7 @@ class LiveReport(Told, frozen=True, kw_only=True, rename="camel"):
     checkpoint_trouble: CheckpointTrouble | None = None
     ranks: Annotated[tuple[RankBeat, ...], Meta(max_length=64)] = ()
     longest: Longest = Longest()
+    live: LiveSettings | None = None
     done: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ganger.api.status import CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob
-from ganger.plan import elastic, grace, ledger, report
+from ganger.plan import elastic, grace, ledger, report, settings
 from ganger.plan.gang import Gang
 from ganger.plan.live import Live
 
@@ -82,7 +82,7 @@ def _said(status: TrainingJobStatus) -> object:
             eta_latest_time=None,
             samples_per_second=None,
         )
-    return progress, status.checkpoint, status.rollbacks
+    return progress, status.checkpoint, status.rollbacks, status.live_config, settings.refused(status)
 
 
 def _newest(known: CheckpointStatus | None, new: CheckpointStatus | None) -> CheckpointStatus | None:

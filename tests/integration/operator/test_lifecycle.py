@@ -103,11 +103,11 @@ def test_finished_job_is_deleted_when_its_time_to_live_is_over(operated):
 
 
 def test_unsupported_field_is_refused_with_a_condition_and_never_ignored(operated):
-    operated.submit(liveConfig={"lr": 1})
+    operated.submit(export=[{"format": "onnx"}])
     operated.wait_phase("Failed")
 
     assert "Unsupported" == operated.condition("Failed")["reason"]
-    assert "liveConfig" in operated.condition("Failed")["message"]
+    assert "export" in operated.condition("Failed")["message"]
     assert [] == operated.pod_names()
 
 

@@ -54,5 +54,5 @@ def test_every_rule_has_its_bad_manifest():
         "script must be at most 32768 characters together",
         "command must be at most 32768 characters together",
         "config must be at most 65536 bytes as JSON",
-        "liveConfig must be at most 65536 bytes as JSON",
+        "liveConfig must be at most 2048 bytes as JSON",
     } == unbroken

@@ -16,7 +16,7 @@ from ganger.plan.seen import Decision, Refusal, Seen
 from ganger.runtime.cache import Undecodable
 
 KEY = ("team", "digits")
-UNSERVED = {"lr": 1}
+UNSERVED = [{"format": "onnx"}]
 
 
 class World:
@@ -88,11 +88,11 @@ async def test_what_the_caches_hold_decides(world):
 
 
 async def test_an_unsupported_field_ends_in_a_condition_that_names_it_and_creates_nothing(world):
-    await world.sync(job(liveConfig=UNSERVED))
+    await world.sync(job(export=UNSERVED))
     (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
 
     assert ("True", "Unsupported") == (failed.status, failed.reason)
-    assert "spec.liveConfig" in failed.message
+    assert "spec.export" in failed.message
     assert () == world.decision.pods == world.decision.shared
 
 
@@ -101,6 +101,12 @@ async def test_an_object_that_was_stored_before_a_rule_existed_meets_the_rule_he
     (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
 
     assert "task" in failed.message
+
+
+async def test_what_is_wrong_with_live_settings_stops_no_job(world):
+    await world.sync(job(liveConfig={"learning rate": 1}))
+
+    assert 2 == len(world.decision.pods)
 
 
 async def test_the_spec_is_checked_once_for_each_generation(world, monkeypatch):
@@ -113,7 +119,7 @@ async def test_the_spec_is_checked_once_for_each_generation(world, monkeypatch):
 
 
 async def test_the_check_of_a_same_named_predecessor_is_not_used(world):
-    await world.sync(job(liveConfig=UNSERVED, uid="uid-before"))
+    await world.sync(job(export=UNSERVED, uid="uid-before"))
     await world.sync(job())
 
     assert 2 == len(world.decision.pods)

@@ -59,12 +59,12 @@ def test_every_mistake_has_its_line_in_the_order_of_the_file(ganger, manifest):
 
 def test_a_field_that_this_version_does_not_serve_is_a_mistake(ganger, manifest, request):
     path = manifest() + ""
-    Path(path).write_text(Path(path).read_text() + "  liveConfig: {lr: 1}\n")
+    Path(path).write_text(Path(path).read_text() + "  export: [{format: onnx}]\n")
 
     said = ganger("validate", path)
 
     assert 2 == said.code
-    assert said.out.startswith(f"{path}:8: spec.liveConfig: is not supported by this version; ")
+    assert said.out.startswith(f"{path}:8: spec.export: is not supported by this version; ")
 
 
 def test_standard_input_several_files_and_documents_are_read(ganger, manifest, monkeypatch):

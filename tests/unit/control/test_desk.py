@@ -56,10 +56,20 @@ async def test_a_report_is_taken_in_and_answered_with_when_to_come_again(place):
     answer = await place.send(step=7, totalSteps=40)
 
     assert 200 == answer.status
-    assert {"nextReportSeconds": REPORT_SECONDS, "directives": []} == json.loads(answer.body)
+    assert {"nextReportSeconds": REPORT_SECONDS, "directives": [], "live": {}} == json.loads(answer.body)
     assert 7 == place.reports.live(("team", "digits"), "uid-1", 0).report.step
     assert [("team", "digits")] == place.heard
     assert ["accepted"] == place.results
+
+
+async def test_live_settings_are_sent_whole_each_time_and_to_tasks_alone(place):
+    place.job_ = job(liveConfig={"lr": 1e-4})
+    assert {"lr": 1e-4} == json.loads((await place.send()).body)["live"]
+    place.time += 5
+    assert {"lr": 1e-4} == json.loads((await place.send(sequence=2)).body)["live"]
+    place.time += 5
+    place.job_ = job(task=None, script=["train.py"], liveConfig={"lr": 1e-4})
+    assert "live" not in json.loads((await place.send(sequence=3)).body)
 
 
 async def test_directives_are_sent_until_they_are_done(place):
