@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
     "resume": ("suspension:resume", "Let a suspended job go on from its checkpoint."),
     "request": ("request:request", "Ask a running job for a checkpoint now, or for the stacks of its processes."),
+    "set": ("setting:set_", "Change settings of a job while it trains, on all workers after one step."),
     "metrics": ("metrics:metrics", "Print the newest figures of a job: loss, throughput, its own metrics."),
     "top": ("top:top", "Show what jobs or nodes hold of GPUs, CPU and memory."),
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),

@@ -236,6 +236,25 @@ def test_stacks_are_asked_for_beside_the_annotations_that_are_there(ganger):
     assert {"team", "ganger.dev/stacks-requested-at"} == set(annotations)
 
 
+def test_a_setting_is_changed_waited_for_and_taken_back_beside_those_that_are_there(ganger):
+    ganger("submit", ganger.manifest(more="  liveConfig: {clipNorm: 2}\n"))
+    ganger.says("Running", phase="Running")
+
+    def apply():
+        assert {"clipNorm": 2, "lr": 0.0001} == ganger.job()["spec"]["liveConfig"]
+        ganger.says("Running", liveConfig=[{"name": "lr", "value": "0.0001", "appliedAtStep": 41}])
+
+    timer = later(apply, 1.5)
+    said = ganger("set", "digits", "lr=1e-4", "--wait", "--timeout", "30s")
+    timer.join()
+
+    assert (0, "digits: lr=0.0001 requested\ndigits: lr=0.0001 holds from step 41 on\n") == (said.code, said.out), (
+        said.err
+    )
+    assert 0 == ganger("set", "digits", "lr-", "clipNorm-").code
+    assert {} == ganger.job()["spec"]["liveConfig"]
+
+
 def test_a_page_of_a_job_tells_progress_and_obstacles(ganger):
     ganger("submit", ganger.manifest())
     ganger.says(

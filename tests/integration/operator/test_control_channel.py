@@ -95,7 +95,7 @@ def test_a_report_becomes_progress_in_the_status(heard):
     token = heard.token("digits-0-0")
     answer = heard.post(token, step=7, totalSteps=40, epoch=1, loss=0.5, samplesPerSecond=120.5, metrics={"f1": 0.75})
 
-    assert (200, {"nextReportSeconds": 5.0, "directives": []}) == answer
+    assert (200, {"nextReportSeconds": 5.0, "directives": [], "live": {}}) == answer
     progress = wait_for(lambda: heard.world.status().get("progress"), 5, "progress")
     assert (7, 40, "17%", 1, "0.5", 120.5) == tuple(
         progress[key] for key in ("step", "totalSteps", "percent", "epoch", "loss", "samplesPerSecond")
