@@ -11,6 +11,7 @@ from ganger.cli.listing import step
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape
+from ganger.plan import settings
 from ganger.plan.elastic import size
 from ganger.plan.gang import worker_of
 from ganger.plan.report import report as last_word
@@ -28,6 +29,7 @@ def page(seen: Seen) -> list[str]:
     if found is not None:
         lines += _section("Hint", [escape(found.cause), f"-> {escape(found.fix)}"])
     lines += _section("Progress", _progress(seen))
+    lines += _section("Settings", _settings(seen.job))
     lines += _section("Workers", _workers(seen))
     lines += _section("Checkpoint", _checkpoint(seen))
     lines += _section("Profile", _profile(seen))
@@ -77,6 +79,23 @@ def _progress(seen: Seen) -> list[str]:
         lines.append(f"done {left} ({eta.LIKELIHOOD})" if "between" in left else f"done {left}")
     metrics = "  ".join(f"{metric.name} {figures.number(metric.value)}" for metric in progress.metrics)
     return lines + ([escape(metrics)] if metrics else [])
+
+
+def _settings(job: TrainingJob) -> list[str]:
+    """Tell each live setting that is in force or asked for."""
+    held = {value.name: value for value in job.status.live_config}
+    wanted, refused, lines = job.spec.live_config, settings.refused(job.status) or "", []
+    for name in sorted({*held, *wanted}):
+        line = f"{name} as in spec.config"
+        if name in held:
+            line = f"{name}={held[name].value} from step {held[name].applied_at_step} on"
+        if name not in wanted:
+            line += "; to be taken back"
+        elif name not in held or held[name].value != settings.text(wanted[name]):
+            is_refused = settings.told(name, wanted[name]) in refused
+            line += f"; {settings.text(wanted[name])} is {'refused' if is_refused else 'asked for'}"
+        lines.append(escape(line))
+    return lines
 
 
 def _workers(seen: Seen) -> list[str]:

@@ -143,7 +143,7 @@ async def _is_deaf(connection: Connection, job: TrainingJob) -> bool:
 
 def _asked(wanted: Changes) -> list[str]:
     return [
-        f"{name} as in spec.config requested" if value is None else f"{name}={_text(value)} requested"
+        f"{name} as in spec.config requested" if value is None else f"{name}={settings.text(value)} requested"
         for name, value in wanted.items()
     ]
 
@@ -154,7 +154,7 @@ def _next(job: TrainingJob, *, deaf: bool) -> str:
         return f"it holds from the next start on: {DEAF}"
     if not job.status.is_true("Running") or job.spec.suspend:
         return "it holds from the first step of its next start on"
-    return f"workers take it in at the next agreed step; see status.liveConfig: kubectl get tj {name} -o yaml"
+    return f"workers take it in at the next agreed step; see since which: ganger status {name}"
 
 
 async def _answered(connection: Connection, job: TrainingJob, wanted: Changes, session: Session) -> Code:
@@ -175,9 +175,11 @@ async def _answered(connection: Connection, job: TrainingJob, wanted: Changes, s
             raise Problem(f"job {name} does not take it; it trains on as before", escape(text), fix)
         steps = {value.name: value for value in now.status.live_config}
         if all(_holds(steps.get(key), value) for key, value in wanted.items()):
-            for key, value in wanted.items():
-                since = f"{key}={_text(value)} holds from step {steps[key].applied_at_step} on" if key in steps else ""
-                session.terminal.data(f"{name}: {escape(since or f'{key} is as in spec.config')}")
+            for key in wanted:
+                since = f"{key} is as in spec.config"
+                if key in steps:
+                    since = f"{key}={steps[key].value} holds from step {steps[key].applied_at_step} on"
+                session.terminal.data(f"{name}: {escape(since)}")
             return Code.COMPLETE
         if now.status.finished:
             why = escape(sentence(now, session.now()))
@@ -194,7 +196,3 @@ def _holds(told: Any, value: Any) -> bool:
         return bool(msgspec.json.decode(told.value) == value)
     except msgspec.DecodeError:
         return False
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -39,8 +39,8 @@ def noted(job: TrainingJob, status: TrainingJobStatus, live: LiveSettings | None
         status = msgspec.structs.replace(status, live_config=tuple(values))
     found = _refusals(job, live)
     if found:
-        reason, text = found[0][0], f"{'; '.join(text for _, text in found)}; the values before stay in force"
-        return state(status, job, now, (REFUSED, True, reason, text))
+        why = f"{'; '.join(words for _, words in found)}; the values before stay in force"
+        return state(status, job, now, (REFUSED, True, found[0][0], why))
     if live is None or status.condition(REFUSED) is None:
         return status
     return state(status, job, now, (REFUSED, False, "Accepted", ""))
@@ -54,7 +54,12 @@ def refused(status: TrainingJobStatus) -> str | None:
 
 def told(name: str, value: Any) -> str:
     """Return the words with which the refusal of that value begins."""
-    return f"{name}={msgspec.json.encode(value, order='sorted').decode()[:_VALUE_CHARACTERS]}: "
+    return f"{name}={text(value)[:_VALUE_CHARACTERS]}: "
+
+
+def text(value: Any) -> str:
+    """Return a value as the JSON text in which workers tell it."""
+    return msgspec.json.encode(value, order="sorted").decode()
 
 
 def events(job: TrainingJob, new: TrainingJobStatus, live: LiveSettings | None) -> tuple[Event, ...]:
@@ -69,9 +74,9 @@ def events(job: TrainingJob, new: TrainingJobStatus, live: LiveSettings | None) 
     since = f" from step {live.step} on" if live is not None else ""
     parts += [f"{name} as in spec.config{since}" for name in old if name not in now]
     found = [Event(reason=APPLIED, message="all workers train with " + ", ".join(parts))] if parts else []
-    text = refused(new)
-    if text is not None and text != refused(job.status):
-        found.append(Event(reason=REFUSED, message=text, warning=True))
+    why = refused(new)
+    if why is not None and why != refused(job.status):
+        found.append(Event(reason=REFUSED, message=why, warning=True))
     return tuple(found)
 
 

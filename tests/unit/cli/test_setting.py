@@ -62,7 +62,7 @@ def test_a_change_is_one_merge_patch_and_is_said_line_by_line(ganger):
 
     assert (0, [written(lr=0.0001, clipNorm=None)]) == (said.code, ganger.cluster.writes)
     assert "digits: lr=0.0001 requested\ndigits: clipNorm as in spec.config requested\n" == said.out
-    assert "see status.liveConfig: kubectl get tj digits -n team -o yaml" in said.err
+    assert "see since which: ganger status digits -n team" in said.err
 
 
 def test_a_job_that_does_not_run_yet_or_is_suspended_has_it_from_its_start_on(ganger):

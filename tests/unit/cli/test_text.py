@@ -9,6 +9,7 @@ from ganger.api.observed import Condition
 from ganger.api.status import (
     CheckpointStatus,
     Failure,
+    LiveValue,
     Progress,
     Resize,
     Resizes,
@@ -151,6 +152,24 @@ def test_control_characters_are_shown_and_never_sent():
 )
 def test_options_of_the_cluster_may_stand_before_the_command_as_with_kubectl(given, parsed):
     assert parsed == behind_command(given)
+
+
+def test_the_page_tells_what_is_set_and_what_is_asked_for():
+    held = tuple(LiveValue(name=name, value="0.1", applied_at_step=31) for name in ("a", "b", "c"))
+    conditions = (Condition(type="LiveConfigRefused", status="True", reason="X", message="b=9: b must be <= 1"),)
+    asked = job(liveConfig={"a": 0.1, "b": 9, "d": "x", "e": [1, 2]})
+
+    lines = page(Seen(job=with_status(asked, TrainingJobStatus(live_config=held, conditions=conditions)), now=at(60)))
+
+    first = next(number for number, line in enumerate(lines) if line.startswith("Settings"))
+    assert [
+        "a=0.1 from step 31 on",
+        "b=0.1 from step 31 on; 9 is refused",
+        "c=0.1 from step 31 on; to be taken back",
+        'd as in spec.config; "x" is asked for',
+        "e as in spec.config; [1,2] is asked for",
+    ] == [line[12:] for line in lines[first : first + 5]]
+    assert lines[first + 5].startswith("Workers")
 
 
 def test_the_page_tells_the_newest_checkpoint_the_damaged_ones_and_the_rollbacks():
