@@ -81,6 +81,12 @@ class Settings:
         self.tell()
         return self.config
 
+    def begin(self) -> None:
+        """Tell people, where there is anything to tell, and the supervisor what the first step is trained with."""
+        if self._settled.values or self._settled.refused:
+            self._say()
+        self.tell()
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: what its rates were made for, and since when what is in force."""
         config = msgspec.to_builtins(self.config)

@@ -97,7 +97,7 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
     parts.beat = beat or parts.beat
     keeper = open_keeper(worker, gang, sender, observer.score)
     resumed = keeper.resume(parts)
-    live.tell()
+    live.begin()
     if gang.is_first:
         where = f"resumed from step {resumed}" if resumed is not None else "training begins"
         print(f"{where} (attempt {worker.attempt}, {gang.world_size} processes, {gang.device.type})", flush=True)

@@ -162,7 +162,13 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     checkpoint: Annotated[Checkpoint, Meta(description="Checkpoints. Absent: none are kept.")] | None = None
     failure_policy: Annotated[FailurePolicy, Meta(description="What failures do.")] = FailurePolicy()
     live_config: Annotated[
-        FreeForm, Meta(description="Settings that change while the job runs.", examples=[{"lr": 5.0e-4}])
+        FreeForm,
+        Meta(
+            description="Settings of the task that change while it trains, without a restart: lr, clipNorm, and what "
+            "its Config declares as live. What is not here is as in config. status.liveConfig tells since which step "
+            "each holds.",
+            examples=[{"lr": 5.0e-4}],
+        ),
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     export: Annotated[tuple[Export, ...], Meta(description="Model files made at completion.", max_length=8)] = ()
     suspend: Annotated[bool, Meta(description="true stops the gang after a checkpoint; false lets it go on.")] = False

@@ -293,11 +293,12 @@ def test_meetings_are_a_quarter_of_a_second_apart_at_any_pace_and_begin_close():
     assert 250 == max(gaps)
 
 
-def test_only_the_clock_of_rank_0_decides_that_a_checkpoint_is_due():
+def test_only_rank_0_decides_that_a_checkpoint_is_due_or_that_settings_change():
     pair, decided = Pair(), {}
 
-    def meet(number, save):
-        decided[number] = Agreement(pair.rank(number), step=0).meet(1, Wish(save=save), step_seconds=0.1).save
+    def meet(number, asks):
+        found = Agreement(pair.rank(number), step=0).meet(1, Wish(save=asks, change=asks), step_seconds=0.1)
+        decided[number] = found.save, found.change
 
     for first, second, expected in ((True, False, True), (False, True, False)):
         threads = [threading.Thread(target=meet, args=pair_of) for pair_of in ((0, first), (1, second))]
@@ -306,4 +307,4 @@ def test_only_the_clock_of_rank_0_decides_that_a_checkpoint_is_due():
         for thread in threads:
             thread.join(10)
 
-        assert {0: expected, 1: expected} == decided
+        assert {0: (expected, expected), 1: (expected, expected)} == decided
