@@ -15,6 +15,8 @@ from ganger_trainer.dispatch import Dispatch
 from ganger_trainer.environment import HELPER_SOCKET, NonFinitePolicy
 from ganger_trainer.live import LiveSet, Value
 from ganger_trainer.live_requests import LiveRequests
+from ganger_trainer.pace import Pace
+from ganger_trainer.ranks import Ranks
 from ganger_trainer.reports import Started
 from ganger_trainer.save_requests import SaveRequests
 from ganger_trainer.stacks import Listeners
@@ -62,6 +64,7 @@ def train(tmp_path, monkeypatch):
     module = types.ModuleType("kit_task")
     monkeypatch.setitem(sys.modules, "kit_task", module)
     monkeypatch.setenv(HELPER_SOCKET, str(tmp_path / "reports"))
+    monkeypatch.setattr(Pace, "step_seconds", lambda self: 0.001)  # else a busy machine moves the meetings
 
     def run(wishes=None, *, attempt=0, live="{}", config=None, **policy):
         (tmp_path / "live").unlink(missing_ok=True)
@@ -82,6 +85,18 @@ def test_a_wish_in_mid_run_is_used_by_the_first_step_after_the_meeting(train):
     assert [0.0] * (FIRST - 1) + [0.5] * (24 - FIRST + 1) == task.decays
     assert [0.5] == task.hooked
     assert LiveSet(0, FIRST, [Value("decay", "0.5", FIRST), Value("lr", "0.002", FIRST)]) == told
+
+
+@pytest.mark.parametrize("wishes, talks", [({}, 1), ({5: '{"lr":0.002}'}, 2)])
+def test_only_a_wish_costs_a_collective_call_and_only_meetings_look_for_one(train, monkeypatch, wishes, talks):
+    looks, texts = [], []
+    look, share = LiveRequests.is_new, Ranks.text_from_first
+    monkeypatch.setattr(LiveRequests, "is_new", lambda self: looks.append(1) or look(self))
+    monkeypatch.setattr(Ranks, "text_from_first", lambda self, text: texts.append(text) or share(self, text))
+
+    train(wishes)
+
+    assert (4, talks) == (len(looks), len(texts)), "4 meetings, after steps 1, 3, 7 and 15; one text at the start"
 
 
 def test_a_run_begins_with_what_its_pod_was_made_with(train):
