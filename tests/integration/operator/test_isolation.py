@@ -57,9 +57,7 @@ def test_it_goes_with_its_job_and_a_successor_has_its_own(isolated):
     isolated.running_job()
     before = own(isolated)["spec"]["podSelector"]
     isolated.api.delete(f"{isolated.jobs}/digits")
-    for pod in ("digits-0-0", "digits-0-1"):
-        isolated.api.delete(f"{isolated.pods}/{pod}", gracePeriodSeconds=0)
-    wait_for(lambda: own(isolated) is None, 30, "the policy is collected")
+    wait_for(lambda: own(isolated) is None and not isolated.pod_names(), 60, "policy and pods are collected")
     isolated.running_job()
 
     assert before != own(isolated)["spec"]["podSelector"]
