@@ -10,10 +10,15 @@ compile() {
 compile pyproject.toml --extra operator -o requirements/operator.lock
 compile requirements/trainer.in -c requirements/operator.lock -o requirements/trainer.lock
 for torch in 2.15.0 2.6.0; do
-  printf 'torch==%s\n' "$torch" | compile - -c requirements/trainer.lock -o "requirements/torch-$torch.lock"
+  # With what makes and checks model files: it shares sympy with torch, and 2.6 wants another one than 2.15.
+  printf 'torch==%s\nonnx>=1.17\nonnxruntime>=1.20\nonnxscript>=0.5\n' "$torch" | compile - -c requirements/trainer.lock -o "requirements/torch-$torch.lock"
 done
 # What the Hugging Face example adds to the pytorch-cuda image.
 compile requirements/huggingface.in -c requirements/trainer.lock -c requirements/torch-2.15.0.lock \
   -o requirements/huggingface.lock
-compile pyproject.toml requirements/trainer.in --extra operator --extra cli --extra dev \
-  -c requirements/operator.lock -c requirements/trainer.lock -c requirements/torch-2.15.0.lock -o requirements/dev.lock
+# What the image of dev sessions adds to it.
+compile requirements/session.in -c requirements/operator.lock -c requirements/trainer.lock \
+  -c requirements/torch-2.15.0.lock -o requirements/session.lock
+compile pyproject.toml requirements/trainer.in requirements/session.in --extra operator --extra cli --extra dev \
+  -c requirements/operator.lock -c requirements/trainer.lock -c requirements/session.lock \
+  -c requirements/torch-2.15.0.lock -o requirements/dev.lock
