@@ -11,7 +11,7 @@ from chaos.campaign import doubles, plan_of, simulate, singles, text_of
 from chaos.plans import plans, reference, run
 from chaos.scenarios import OLD, SCENARIOS, Scenario
 from chaos.world import PROFILE
-from ganger.plan import decide, ending
+from ganger.plan import ending, seen
 from ganger.plan.seen import Decision
 
 
@@ -98,7 +98,7 @@ def test_an_operator_that_cleans_up_only_once_is_found(mutant):
     honest = ending.fail
 
     def once(job, members, *others):
-        return replace(honest(job, members, *others), deletions=decide._deletions(members.all, 5))
+        return replace(honest(job, members, *others), deletions=seen.deletions_of(members.all, 5))
 
     mutant(ending, "fail", once)
     mutant(ending, "clean_up", lambda *_: Decision())

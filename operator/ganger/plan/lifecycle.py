@@ -226,6 +226,11 @@ def renewed(job: TrainingJob, gang: Gang, now: datetime, message: str) -> Traini
     return _phase(status, job, now, "Restarting", message)
 
 
+def news(job: TrainingJob, status: TrainingJobStatus) -> TrainingJobStatus | None:
+    """Return the status if it says anything new, else None: then there is nothing to write."""
+    return None if status == job.status else status
+
+
 def waits_for(job: TrainingJob) -> str:
     """Return the reason why not all workers run, as the status has it, or ""."""
     condition = job.status.condition(PODS_READY)

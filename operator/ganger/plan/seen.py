@@ -1,8 +1,10 @@
 """What a pass sees and what it decides: the two values around `decide`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from ganger.api.observed import Claim, Metadata, NetworkPolicy, Pod, PodGroup, Service
@@ -72,6 +74,15 @@ class Deletion(Struct, frozen=True, kw_only=True):
     kind: str = "Pod"
 
 
+def deletions_of(doomed: Iterable[Pod], grace_seconds: int | None) -> tuple[Deletion, ...]:
+    """Return the deletions of pods, without those that somebody has deleted already."""
+    return tuple(
+        Deletion(metadata=pod.metadata, grace_seconds=grace_seconds)
+        for pod in doomed
+        if pod.metadata.deletion_timestamp is None
+    )
+
+
 class Event(Struct, frozen=True, kw_only=True):
     """One event of a job: `warning` picks the type."""
 
@@ -103,3 +114,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     def empty(self) -> bool:
         """Whether nothing is to be done now."""
         return not (self.status or self.deletions or self.shared or self.pods or self.workload or self.delete_job)
+
+    def until(self, *seconds: float | None) -> "Decision":
+        """Return the same decision with the next look no later than in so many seconds; None asks for none."""
+        times = [each for each in (*seconds, self.requeue_after_seconds) if each is not None]
+        return msgspec.structs.replace(self, requeue_after_seconds=min(times, default=None))
