@@ -24,6 +24,9 @@ else:
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
 _PREFIXES = ("trainingjob.ganger.dev/", "trainingjobs.ganger.dev/", "trainingjob/", "trainingjobs/", "tj/", "tjob/")
 NAME_LENGTH_MAX = 253
+# Not GANGER_ alone: a worker has GANGER_NAMESPACE and more, which are about its job and not about this command.
+ENVIRONMENT = "GANGER_CLI_"
+COLOURING = ("auto", "always", "never")
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
 
@@ -92,28 +95,54 @@ def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 def _set_no_colour(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        _session(ctx).terminal.no_colour = True
+        _session(ctx).terminal.colour = "never"
+
+
+def _set_colour(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _session(ctx).terminal.colour = value
 
 
 def common(function: Function) -> Function:
-    """Add what every command takes: --no-color and --debug."""
+    """Add what every command takes: --color, --no-color and --debug."""
     function = click.option(
         "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show the traceback of an error."
     )(function)
+    function = click.option(
+        "--no-color", is_flag=True, expose_value=False, callback=_set_no_colour, hidden=True, help="As --color never."
+    )(function)
     return click.option(
-        "--no-color",
-        is_flag=True,
+        "--color",
+        type=click.Choice(COLOURING),
         expose_value=False,
-        callback=_set_no_colour,
-        help="Write no colours. NO_COLOR does the same.",
+        callback=_set_colour,
+        help="Whether to write colours. Default: on a terminal, as NO_COLOR and FORCE_COLOR say.",
     )(function)
 
 
 def _target(function: Callable[..., Any]) -> Callable[..., Any]:
     def with_target(
-        *args: Any, namespace: str | None, context: str | None, kubeconfig: str | None, **kwargs: Any
+        *args: Any,
+        namespace: str | None,
+        context: str | None,
+        kubeconfig: str | None,
+        act_as: str | None,
+        act_as_groups: tuple[str, ...],
+        request_timeout: int | None,
+        **kwargs: Any,
     ) -> Any:
-        target = Target(namespace=namespace, context=context, kubeconfig=kubeconfig)
+        if act_as_groups and not act_as:
+            raise click.UsageError("--as-group says to which groups the user of --as belongs: add --as")
+        if request_timeout == 0:
+            raise click.UsageError("--request-timeout must be at least 1s: leave it out for the usual 10s")
+        target = Target(
+            namespace=namespace,
+            context=context,
+            kubeconfig=kubeconfig,
+            act_as=act_as,
+            act_as_groups=act_as_groups,
+            seconds=request_timeout,
+        )
         return function(*args, target=target, **kwargs)
 
     with_target.__doc__ = function.__doc__
@@ -127,16 +156,42 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what names the cluster, handed over as `target`, and what every command takes."""
     wrapped = common(_target(function))
     wrapped = click.option(
+        "--request-timeout",
+        type=Duration(),
+        metavar="DURATION",
+        envvar=f"{ENVIRONMENT}REQUEST_TIMEOUT",
+        help="How long one request may take. Default: 10s.",
+    )(wrapped)
+    wrapped = click.option(
+        "--as-group",
+        "act_as_groups",
+        multiple=True,
+        metavar="GROUP",
+        help="Group of the user of --as; may be repeated.",
+    )(wrapped)
+    wrapped = click.option(
+        "--as", "act_as", metavar="USER", envvar=f"{ENVIRONMENT}AS", help="Ask as another user (impersonation)."
+    )(wrapped)
+    wrapped = click.option(
         "--kubeconfig",
         type=click.Path(),
         metavar="FILE",
+        envvar=f"{ENVIRONMENT}KUBECONFIG",
         help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config.",
     )(wrapped)
-    wrapped = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")(
-        wrapped
-    )
+    wrapped = click.option(
+        "--context",
+        metavar="NAME",
+        envvar=f"{ENVIRONMENT}CONTEXT",
+        help="Context of the kubeconfig. Default: the current one.",
+    )(wrapped)
     return click.option(
-        "-n", "--namespace", type=Namespace(), metavar="NAME", help="Namespace. Default: that of the context."
+        "-n",
+        "--namespace",
+        type=Namespace(),
+        metavar="NAME",
+        envvar=f"{ENVIRONMENT}NAMESPACE",
+        help="Namespace. Default: that of the context.",
     )(wrapped)
 
 

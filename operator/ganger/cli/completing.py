@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganger.cli.session import Session, Target
+from ganger.contract import PLURAL
 
 if TYPE_CHECKING:
     from ganger.cli.connection import Connection
@@ -16,7 +17,7 @@ NAMES_MAX = 100
 
 def jobs(ctx: click.Context, incomplete: str) -> list[str]:
     """Return names of jobs that begin so, of the namespace that the command line names. Never raises."""
-    return _names(ctx, incomplete, "jobs")
+    return _names(ctx, incomplete, PLURAL)
 
 
 def namespaces(ctx: click.Context, incomplete: str) -> list[str]:
@@ -28,9 +29,17 @@ def _names(ctx: click.Context, incomplete: str, what: str) -> list[str]:
     session = ctx.find_object(Session)
     if session is None:
         return []
-    told = {key: ctx.params.get(key) for key in ("namespace", "context", "kubeconfig")}
+    target = Target(
+        namespace=ctx.params.get("namespace"),
+        context=ctx.params.get("context"),
+        kubeconfig=ctx.params.get("kubeconfig"),
+        act_as=ctx.params.get("act_as"),
+        act_as_groups=tuple(ctx.params.get("act_as_groups") or ()),
+    )
     try:
-        found = session.with_cluster(Target(**told), lambda connection: _ask(connection, what))
+        found = session.names(target, what)
+        if found is None:
+            found = session.with_cluster(target, lambda connection: _ask(connection, what))
     except Exception:  # noqa: BLE001 - no cluster, no right, no answer: the line that is being typed must stay whole
         return []
     return sorted(name for name in found if name.startswith(incomplete))
@@ -49,7 +58,7 @@ async def _ask(connection: "Connection", what: str) -> list[str]:
         items: list[Named] = []
 
     namespaces = Resource(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False)
-    asked = (TRAINING_JOBS, connection.namespace) if what == "jobs" else (namespaces, None)
+    asked = (TRAINING_JOBS, connection.namespace) if what == PLURAL else (namespaces, None)
     async with asyncio.timeout(PATIENCE_SECONDS):
         body = await connection.cluster.list(*asked, limit=NAMES_MAX)
     return [one.metadata.name for one in msgspec.json.decode(body, type=Page).items]

@@ -4,9 +4,9 @@ The client library is loaded when a connection is opened and not before.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ganger.cli.session import Target
     from ganger.kube.access import Access
     from ganger.kube.cluster import Cluster
+
+
+# An API server that is there accepts within milliseconds; a person waits for the rest.
+CONNECT_SECONDS = 4.0
 
 
 class Logs(Protocol):
@@ -31,9 +35,24 @@ class Logs(Protocol):
         follow: bool = False,
         tail: int | None = None,
         since: datetime | None = None,
+        previous: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield the log in pieces; each line begins with its time and a space."""
         ...
+
+
+class Warnings:
+    """What the API server warns of, each once. tell: whom to, None while nobody listens."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[str], None] | None = None
+        self._told: set[str] = set()
+
+    def take(self, text: str) -> None:
+        """Take one warning; it comes anew with every answer."""
+        if text not in self._told and self.tell is not None:
+            self._told.add(text)
+            self.tell(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +66,14 @@ class Connection:
     namespace: str
     logs: Logs
     requests: Counter[str] = field(default_factory=Counter)
+    warnings: Warnings = field(default_factory=Warnings)
 
 
 @asynccontextmanager
 async def connect(target: "Target") -> AsyncIterator[Connection]:
     """Open the cluster that the person named. Raises Problem where there is no way to it."""
     try:
-        from ganger.kube.http import HttpCluster
+        from ganger.kube.http import CALL_SECONDS, HttpCluster
         from ganger.kube.logs import PodLogs
 
         access = await _access(target)
@@ -64,16 +84,24 @@ async def connect(target: "Target") -> AsyncIterator[Connection]:
     def count(verb: str, plural: str, result: str, seconds: float) -> None:
         requests[verb] += 1
 
-    async with HttpCluster(access, observe=count) as cluster, PodLogs(access) as logs:
+    warnings, seconds = Warnings(), float(target.seconds or CALL_SECONDS)
+    opened = HttpCluster(
+        access,
+        call_seconds=seconds,
+        connect_seconds=min(CONNECT_SECONDS, seconds),
+        observe=count,
+        warn=warnings.take,
+    )
+    async with opened as cluster, PodLogs(access) as logs:
         namespace = target.namespace or access.namespace
-        yield Connection(cluster=cluster, namespace=namespace, logs=logs, requests=requests)
+        yield Connection(cluster=cluster, namespace=namespace, logs=logs, requests=requests, warnings=warnings)
 
 
 async def _access(target: "Target") -> "Access":
     from ganger.kube.access import AccessError, find
 
     try:
-        return await find(target.kubeconfig, target.context)
+        found = await find(target.kubeconfig, target.context)
     except AccessError as error:
         raise _no_way(str(error), target) from error
     except ModuleNotFoundError:
@@ -82,6 +110,9 @@ async def _access(target: "Target") -> "Access":
         # The loader checks little: a kubeconfig that is no kubeconfig ends in any kind of error.
         where = target.kubeconfig or "the kubeconfig"
         raise _no_way(f"{where} cannot be read as a kubeconfig ({type(error).__name__})", target) from error
+    if not target.act_as:
+        return found
+    return replace(found, act_as=target.act_as, act_as_groups=target.act_as_groups)
 
 
 def _no_way(why: str, target: "Target") -> Problem:

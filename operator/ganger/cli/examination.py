@@ -95,7 +95,7 @@ async def examine(connection: Connection, session: Session, operator_namespace: 
     except ApiError as error:
         first = Finding("API server", "note", f"answers, and refuses to say its version ({error.reason})")
     questions: list[tuple[str, Awaitable[list[Finding]]]] = [
-        *((str(one["spec"]["names"]["kind"]), _definition(connection, one)) for one in definitions()),
+        *((str(one["spec"]["names"]["kind"]), definition(connection, one)) for one in definitions()),
         ("operator", _operator(connection, session, operator_namespace)),
         *((f"may {right.verb} {right.what}", _right(connection, right)) for right in RIGHTS),
         ("nodes", _nodes(connection)),
@@ -104,11 +104,12 @@ async def examine(connection: Connection, session: Session, operator_namespace: 
         ("storage", _storage(connection)),
         ("admission", _admission(connection, operator_namespace)),
     ]
-    found = await asyncio.gather(*(_answered(about, question) for about, question in questions))
+    found = await asyncio.gather(*(answered(about, question) for about, question in questions))
     return [first, *checkup.weighed(finding for findings in found for finding in findings)]
 
 
-async def _answered(about: str, question: Awaitable[list[Finding]]) -> list[Finding]:
+async def answered(about: str, question: Awaitable[list[Finding]]) -> list[Finding]:
+    """Return what the question found, or that it may not be asked."""
     try:
         return await question
     except Forbidden:
@@ -117,7 +118,8 @@ async def _answered(about: str, question: Awaitable[list[Finding]]) -> list[Find
         return [Finding(about, "unknown", f"the API server says: {error.message or error.reason}")]
 
 
-async def _definition(connection: Connection, wanted: dict[str, Any]) -> list[Finding]:
+async def definition(connection: Connection, wanted: dict[str, Any]) -> list[Finding]:
+    """Return whether the cluster has this definition. Raises ApiError."""
     try:
         body = await connection.cluster.get(DEFINITIONS, None, wanted["metadata"]["name"])
     except NotFound:
@@ -125,15 +127,20 @@ async def _definition(connection: Connection, wanted: dict[str, Any]) -> list[Fi
     return [checkup.definition(wanted, msgspec.json.decode(body))]
 
 
+async def deployments(connection: Connection, namespace: str | None = None) -> list[dict[str, Any]]:
+    """Return the Deployments of operators. namespace: None for all of them. Raises ApiError."""
+    return await _list(connection, DEPLOYMENTS, namespace, OPERATOR)
+
+
 async def _operator(connection: Connection, session: Session, namespace: str | None) -> list[Finding]:
     """The Deployment, then what only its namespace tells: the lease and the metrics."""
-    deployments = await _list(connection, DEPLOYMENTS, namespace, OPERATOR)
-    found = [checkup.operator(deployments, __version__)]
-    if not deployments:
+    present = await deployments(connection, namespace)
+    found = [checkup.operator(present, __version__)]
+    if not present:
         return found
-    home = deployments[0]["metadata"]["namespace"]
+    home = present[0]["metadata"]["namespace"]
     parts = (("lease", _lease(connection, session, home)), ("metrics", _metrics(connection, home)))
-    for more in await asyncio.gather(*(_answered(about, question) for about, question in parts)):
+    for more in await asyncio.gather(*(answered(about, question) for about, question in parts)):
         found += more
     return found
 

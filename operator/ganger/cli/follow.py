@@ -97,7 +97,7 @@ class Follower:
             return self._pods.get(pod.metadata.name)
 
         async for line in followed(self._connection, pod, self._wanted, newest):
-            self._printer.line(line.worker, line.text)
+            self._printer.line(line.worker, line.text, line.time)
 
     async def _drain(self) -> None:
         if self._tasks:

@@ -1,6 +1,8 @@
 """Output of workers, line by line, each with the worker in front: the same for `run` and for `logs`."""
 
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from ganger.cli.terminal import WORKER_COLOURS, Terminal, log_line
 
@@ -22,16 +24,37 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 class Printer:
-    """Writes lines of workers to the terminal. workers: how many there are, for the width of the prefix."""
+    """Writes lines of workers to the terminal. workers: how many there are, for the width of the prefix.
 
-    def __init__(self, terminal: Terminal, workers: int, *, prefixed: bool = True) -> None:
+    timed: each with its time, where it has one. only: those that this finds something in.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        workers: int,
+        *,
+        prefixed: bool = True,
+        timed: bool = False,
+        only: re.Pattern[str] | None = None,
+    ) -> None:
         self._terminal = terminal
         self._width = len(f"worker-{max(0, workers - 1)}")
         self._prefixed = prefixed
+        self._timed = timed
+        self._only = only
 
-    def line(self, worker: int, text: str) -> None:
-        """Write one line; what a terminal would obey is shown, not sent."""
-        self._terminal.data(self._prefix(worker) + log_line(text.removesuffix("\r")))
+    def line(self, worker: int, text: str, time: int = 0) -> None:
+        """Write one line; what a terminal would obey is shown, not sent. time: nanoseconds since 1970, 0 unknown."""
+        shown = log_line(text.removesuffix("\r"))
+        if self._only is None or self._only.search(shown):
+            self._terminal.data(self._prefix(worker) + (self._time(time) if self._timed else "") + shown)
+
+    def _time(self, time: int) -> str:
+        if not time:
+            return ""
+        seconds, rest = divmod(time, 1_000_000_000)
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z "
 
     def _prefix(self, worker: int) -> str:
         if not self._prefixed:

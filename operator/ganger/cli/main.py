@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),
     "doctor": ("doctor:doctor", "Check the cluster for what Ganger needs; each trouble with its remedy."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
+    "version": (
+        "version:version",
+        "Tell the versions of this program, the operator and the API, and whether they fit.",
+    ),
     "completion": ("completion:completion", "Print the script that completes commands and names of jobs."),
 }
 _EPILOG = """\b
@@ -48,10 +52,26 @@ Examples:
   ganger submit -f job.yaml --watch   the job on the cluster, with its logs
   ganger status digits                what it does or waits for
 """
+# What people type who come from elsewhere, and what it is called here.
+_ELSEWHERE = {
+    "apply": "submit",
+    "create": "submit",
+    "get": "list",
+    "ls": "list",
+    "ps": "list",
+    "describe": "status",
+    "attach": "watch",
+    "stop": "suspend' keeps its checkpoint and 'ganger resume' goes on; for good: 'ganger delete",
+    "cancel": "suspend' keeps its checkpoint and 'ganger resume' goes on; for good: 'ganger delete",
+    "kill": "suspend' keeps its checkpoint and 'ganger resume' goes on; for good: 'ganger delete",
+    "start": "resume",
+    "check": "doctor",
+    "lint": "validate",
+}
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a program that dies of it
 
 
-_CLUSTER_OPTIONS = ("-n", "--namespace", "--context", "--kubeconfig")
+_CLUSTER_OPTIONS = ("-n", "--namespace", "--context", "--kubeconfig", "--as", "--as-group", "--request-timeout")
 
 
 def behind_command(arguments: Sequence[str]) -> list[str]:
@@ -101,6 +121,8 @@ class Commands(click.Group):
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
+            if args[0] in _ELSEWHERE:
+                hint = f"; it is 'ganger {_ELSEWHERE[args[0]]}'"
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -29,16 +29,25 @@ class Line(Struct, frozen=True, order=True):
 
 
 class Range(Struct, frozen=True, kw_only=True):
-    """Which part of a log is wanted. tail: only so many of the last lines. since: only later ones."""
+    """Which part of a log is wanted. tail: only so many of the last lines. since: only later ones.
+
+    previous: of the containers before the present ones, in the same pods.
+    """
 
     tail: int | None = None
     since: datetime | None = None
+    previous: bool = False
 
 
 def has_begun(pod: Pod) -> bool:
     """Whether the trainer's container has run, so that there is a log."""
     states = (status.state for status in pod.status.container_statuses if status.name == CONTAINER)
     return any(state.running is not None or state.terminated is not None for state in states)
+
+
+def has_restarted(pod: Pod) -> bool:
+    """Whether the kubelet has started the trainer's container anew, so that there is a log of the one before."""
+    return any(status.name == CONTAINER and status.restart_count for status in pod.status.container_statuses)
 
 
 def split(text: str) -> tuple[int, str]:
@@ -57,7 +66,12 @@ def split(text: str) -> tuple[int, str]:
 async def whole(connection: Connection, pod: Pod, wanted: Range) -> AsyncIterator[Line]:
     """Yield the lines that there are now. A pod without a log, or gone meanwhile, has none."""
     stream = connection.logs.stream(
-        connection.namespace, pod.metadata.name, CONTAINER, tail=wanted.tail, since=wanted.since
+        connection.namespace,
+        pod.metadata.name,
+        CONTAINER,
+        tail=wanted.tail,
+        since=wanted.since,
+        previous=wanted.previous,
     )
     try:
         async for text in lines(stream):

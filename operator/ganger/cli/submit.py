@@ -9,7 +9,7 @@ import msgspec
 
 from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, jobs, manifests
+from ganger.cli import arguments, figures, jobs, manifests, printing
 from ganger.cli.connection import Connection
 from ganger.cli.follow import Follower
 from ganger.cli.lines import Printer
@@ -38,10 +38,21 @@ GONE_SECONDS = 60  # a job goes at once; only a finalizer of somebody else's cou
     show_default=True,
     help="What to do about a job of that name. replace deletes it; its checkpoints stay unless whenDeleted is Delete.",
 )
+@click.option(
+    "--dry-run",
+    type=click.Choice(("client", "server")),
+    help="Send nothing, print the job: as it would be sent, or as the API server would store it.",
+)
 @arguments.on_cluster
 @arguments.pass_session
 def submit(
-    session: Session, target: Target, files: tuple[str, ...], options: tuple[str, ...], watch: bool, if_exists: str
+    session: Session,
+    target: Target,
+    files: tuple[str, ...],
+    options: tuple[str, ...],
+    watch: bool,
+    if_exists: str,
+    dry_run: str | None,
 ) -> Code:
     """Send a job to the cluster; --watch follows it.
 
@@ -52,19 +63,73 @@ def submit(
     """
     sources = [without_profiles(source) for source in manifests.read(files, options)]
     documents = manifests.jobs(session, sources, what="nothing was submitted")
+    if watch and dry_run:
+        raise click.UsageError("--watch follows a job, and --dry-run makes none: leave one out")
     if watch:
         manifests.one(documents, what="--watch")
+    if dry_run == "client":
+        return _print(session, [_as_sent(document, _named(document, target)) for document in documents])
 
     async def body(connection: Connection) -> Code:
+        rehearsed: list[dict[str, Any]] = []
         for document in documents:
             where = dataclasses.replace(connection, namespace=namespace_of(document, target, connection))
+            if dry_run:
+                rehearsed.append(await _rehearse(where, document))
+                continue
             created = await _submit(session, where, document, if_exists)
             if watch:
                 return await _watch(session, where, document, created)
-            session.terminal.message(f"follow it with: ganger logs -f {created.name} -n {where.namespace}")
-        return Code.COMPLETE
+            if len(documents) > 1:
+                session.terminal.message(escape(f"watch it with: ganger watch {created.name} -n {where.namespace}"))
+                continue
+            for line in _next(created.name, where.namespace):
+                session.terminal.message(escape(line))
+        return _print(session, rehearsed) if dry_run else Code.COMPLETE
 
     return session.with_cluster(target, body)
+
+
+def _next(name: str, namespace: str) -> list[str]:
+    """Return where the job is, and the commands that are useful now."""
+    words = f"{name} -n {namespace}"
+    commands = [
+        (f"  ganger watch {words}", "live: progress, loss, workers"),
+        (f"  ganger logs -f {words}", "every worker, through restarts"),
+        (f"  ganger status {words}", "what it waits for, what to do about it"),
+    ]
+    return [f"in namespace {namespace}; next:", *figures.table((), commands)]
+
+
+def _print(session: Session, manifests_: list[dict[str, Any]]) -> Code:
+    session.terminal.data(printing.as_documents(manifests_))
+    return Code.COMPLETE
+
+
+def _named(document: Document, target: Target) -> str | None:
+    """Return the namespace that the file or -n names. Raises Problem where they name two."""
+    assert document.job is not None
+    placed(document.job, target.namespace)
+    return target.namespace or document.job.metadata.namespace or None
+
+
+def _as_sent(document: Document, namespace: str | None) -> dict[str, Any]:
+    manifest: dict[str, Any] = document.located.manifest
+    return {**manifest, "metadata": manifest["metadata"] | ({"namespace": namespace} if namespace else {})}
+
+
+async def _rehearse(connection: Connection, document: Document) -> dict[str, Any]:
+    """Return the job as the API server would store it. Raises Problem where it would refuse."""
+    what = f"rehearsing {document.name} in namespace {connection.namespace}"
+    try:
+        body = await connection.cluster.rehearse(
+            TRAINING_JOBS, connection.namespace, _as_sent(document, connection.namespace)
+        )
+    except Invalid as error:
+        raise _refused(error, document, what) from error
+    except ApiError as error:
+        raise from_api(error, what) from error
+    return jobs.without_noise(body)
 
 
 def without_profiles(source: Source) -> Source:
@@ -79,9 +144,7 @@ def without_profiles(source: Source) -> Source:
 
 def namespace_of(document: Document, target: Target, connection: Connection) -> str:
     """Return where the job goes. Raises Problem where the file and -n name two namespaces."""
-    assert document.job is not None
-    placed(document.job, target.namespace)
-    return target.namespace or document.job.metadata.namespace or connection.namespace
+    return _named(document, target) or connection.namespace
 
 
 async def _submit(session: Session, connection: Connection, document: Document, if_exists: str) -> Metadata:
@@ -105,10 +168,9 @@ async def _submit(session: Session, connection: Connection, document: Document, 
 
 async def _create(connection: Connection, document: Document, what: str) -> Metadata:
     """Create the job. Raises AlreadyExists, and Problem for everything else."""
-    manifest: dict[str, Any] = document.located.manifest
-    metadata = {**manifest["metadata"], "namespace": connection.namespace}
+    manifest = _as_sent(document, connection.namespace)
     try:
-        return await connection.cluster.create(TRAINING_JOBS, connection.namespace, {**manifest, "metadata": metadata})
+        return await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)
     except AlreadyExists:
         raise
     except Invalid as error:

@@ -50,7 +50,7 @@ class Terminal:
     def __init__(self, *, environ: Mapping[str, str] | None = None, out: IO[str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
         self._out = out
-        self.no_colour = False
+        self.colour = "auto"  # or always or never, as --color says
 
     @property
     def out(self) -> IO[str]:
@@ -65,7 +65,9 @@ class Terminal:
 
     def coloured(self, stream: IO[str]) -> bool:
         """Whether colours may be written to the stream (no-color.org, force-color.org)."""
-        if self.no_colour or self._environ.get("NO_COLOR"):
+        if self.colour != "auto":
+            return self.colour == "always"
+        if self._environ.get("NO_COLOR"):
             return False
         if self._environ.get("FORCE_COLOR"):
             return True

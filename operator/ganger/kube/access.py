@@ -1,7 +1,8 @@
 """Where the API server is and how to prove who we are: in a pod by its service account, else by a kubeconfig.
 
 A pod needs two files and two variables, read here; importing the client library for that would cost 20 MiB.
-A kubeconfig (merging, exec plug-ins, OIDC) is the client library's business and is left to it.
+A kubeconfig that says all by itself is read by `kube.kubeconfig`; merging, exec plug-ins and OIDC are the client
+library's business.
 """
 
 import os
@@ -11,6 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from ganger.kube.errors import Unauthorized
+from ganger.kube.kubeconfig import Kubeconfig, plain
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE_MAX_SECONDS = 60.0
@@ -72,7 +76,7 @@ class FileToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """A way to one API server. namespace: the one to use where none is named."""
+    """A way to one API server. namespace: where none is named. act_as: whom to impersonate, "" for nobody."""
 
     url: str
     token: Token
@@ -80,6 +84,23 @@ class Access:
     server_name: str | None = None
     proxy: str | None = None
     namespace: str = "default"
+    act_as: str = ""
+    act_as_groups: tuple[str, ...] = ()
+
+    async def headers(self) -> list[tuple[str, str]]:
+        """Return the headers that say who asks. Raises Unauthorized where there is no token to be had."""
+        try:
+            token = await self.token.header()
+        except AccessError as error:
+            raise Unauthorized(0, "NoToken", str(error)) from error
+        found = [("Authorization", token)] if token else []
+        return found + impersonation(self.act_as, self.act_as_groups)
+
+
+def impersonation(user: str, groups: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the headers that ask as somebody else, none for nobody."""
+    found = [("Impersonate-User", user)] if user else []
+    return found + [("Impersonate-Group", group) for group in groups]
 
 
 async def find(kubeconfig: str | None = None, context: str | None = None) -> Access:
@@ -110,20 +131,26 @@ def in_cluster(directory: Path = SERVICE_ACCOUNT, environ: Mapping[str, str] = o
 
 async def from_kubeconfig(path: str | None = None, context: str | None = None) -> Access:
     """Return the access of a kubeconfig's context. Runs its exec plug-in, if it has one. Raises AccessError."""
-    where = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    where = path or default_kubeconfig()
     if not _exists(where):
         raise AccessError(f"there is no kubeconfig at {where}")
     token = KubeconfigToken(where, context)
-    loader, config = await token.load()
-    tls = _tls(config) if config.host.startswith("https") else None
+    found = await token.load()
     return Access(
-        url=config.host,
+        url=found.url,
         token=token,
-        tls=tls,
-        server_name=config.tls_server_name,
-        proxy=config.proxy,
-        namespace=loader.current_context["context"].get("namespace") or "default",
+        tls=found.tls,
+        server_name=found.server_name,
+        proxy=found.proxy,
+        namespace=found.namespace,
+        act_as=found.act_as,
+        act_as_groups=found.act_as_groups,
     )
+
+
+def default_kubeconfig() -> str:
+    """Return where kubectl looks for its configuration where none is named."""
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
 
 class KubeconfigToken:
@@ -145,8 +172,18 @@ class KubeconfigToken:
         """Load the kubeconfig again before the next call."""
         self._until = 0.0
 
-    async def load(self) -> tuple[Any, Any]:
-        """Load the kubeconfig, and return the client library's loader and configuration."""
+    async def load(self) -> Kubeconfig:
+        """Read the kubeconfig, or have the client library read it. Raises AccessError."""
+        try:
+            found = plain(self._path, self._context)
+        except (OSError, ValueError) as error:
+            raise AccessError(f"kubeconfig {self._path}: {error}") from error
+        if found is None:
+            return await self._ask_library()
+        self._text, self._until = found.authorization, time.time() + TOKEN_AGE_MAX_SECONDS
+        return found
+
+    async def _ask_library(self) -> Kubeconfig:
         # Imported late: it is large, and a pod never needs it.
         from kubernetes.aio.client import Configuration
         from kubernetes.aio.config import ConfigException, load_kube_config
@@ -166,7 +203,13 @@ class KubeconfigToken:
             self._until = expiry.timestamp() - EXPIRY_MARGIN_SECONDS
         else:
             self._until = float("inf") if plugin else time.time() + TOKEN_AGE_MAX_SECONDS
-        return loader, config
+        return Kubeconfig(
+            url=config.host,
+            tls=_tls(config) if config.host.startswith("https") else None,
+            server_name=config.tls_server_name,
+            proxy=config.proxy,
+            namespace=loader.current_context["context"].get("namespace") or "default",
+        )
 
 
 def _exists(paths: str) -> bool:

@@ -58,6 +58,10 @@ class Cluster(Protocol):
         """Create an object under strict field validation. Raises AlreadyExists, Invalid, Forbidden."""
         ...
 
+    async def rehearse(self, resource: Resource, namespace: str | None, manifest: Manifest) -> bytes:
+        """Return what a create would store, as JSON; nothing is stored. Raises as `create` does."""
+        ...
+
     async def apply(
         self,
         resource: Resource,

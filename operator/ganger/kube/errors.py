@@ -5,6 +5,7 @@ The runtime decides by class: a conflict is a quick second look, a throttle wait
 A message is cut, and a body that is not a Kubernetes Status is dropped whole, so that a log never carries a payload.
 """
 
+import os
 from typing import ClassVar
 
 import msgspec
@@ -175,6 +176,13 @@ def from_answer(code: int, body: bytes, *, retry_after: str = "") -> ApiError:
     if status.kind != "Status":
         status = Status(message=f"answer of {len(body)} bytes that is not a Kubernetes Status")
     return from_status(msgspec.structs.replace(status, code=code), retry_after=retry_after)
+
+
+def reason_of(error: Exception) -> str:
+    """Name what happened without the address or anything that was sent."""
+    return type(error).__name__ + (
+        f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and error.errno else ""
+    )
 
 
 def _class_of(code: int) -> type[ApiError]:

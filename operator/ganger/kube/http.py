@@ -5,7 +5,6 @@ neither a slow list nor a full pool delays a renewal. Nothing is sent twice; of 
 decoded.
 """
 
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,12 +17,13 @@ from msgspec import Struct
 from ganger import __version__
 from ganger.api.observed import Metadata
 from ganger.contract import FIELD_MANAGER
-from ganger.kube.access import Access, AccessError
+from ganger.kube.access import Access
 from ganger.kube.cluster import Manifest
 from ganger.kube.date import ServerDate
-from ganger.kube.errors import ApiError, NotFound, ServerError, Unauthorized, Unreachable, from_answer
+from ganger.kube.errors import ApiError, NotFound, ServerError, Unreachable, from_answer, reason_of
 from ganger.kube.gate import Write, WriteGate
 from ganger.kube.resources import LEASES, Resource
+from ganger.kube.warning import warnings
 
 CALL_SECONDS = 10.0
 LIST_SECONDS = 60.0  # in all, while no 10 s pass without a byte
@@ -33,6 +33,7 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML, and this name is known t
 MERGE = "application/merge-patch+json"
 Decoded = TypeVar("Decoded")
 Observe = Callable[[str, str, str, float], None]  # verb, plural, "ok" or an error's label, seconds
+Warn = Callable[[str], None]  # what the server warns of, as it says it: the same text with every answer
 
 
 class _Reply(Struct, frozen=True):
@@ -49,20 +50,21 @@ class _Discovery(Struct, frozen=True):
     resources: tuple[_Served, ...] = ()
 
 
-_reply_decoder = msgspec.json.Decoder(_Reply)
-
-
 class _Version(Struct):
     major: str = ""
     minor: str = ""
 
 
+_reply_decoder = msgspec.json.Decoder(_Reply)
 _version_decoder = msgspec.json.Decoder(_Version)
 _discovery_decoder = msgspec.json.Decoder(_Discovery)
 
 
 class HttpCluster:
-    """A `kube.cluster.Cluster` behind one API server. Use it as an async context, inside a running loop."""
+    """A `kube.cluster.Cluster` behind one API server. Use it as an async context, inside a running loop.
+
+    connect_seconds: for looking up the name and connecting, None for as long as the whole call may take.
+    """
 
     def __init__(
         self,
@@ -71,13 +73,17 @@ class HttpCluster:
         gate: WriteGate | None = None,
         pool: int = 64,
         call_seconds: float = CALL_SECONDS,
+        connect_seconds: float | None = None,
         observe: Observe = lambda verb, plural, result, seconds: None,
+        warn: Warn = lambda text: None,
     ) -> None:
         self.access = access
         self.gate = gate or WriteGate()
         self._pool = pool
         self._call_seconds = call_seconds
+        self._connect_seconds = connect_seconds or call_seconds
         self._observe = observe
+        self._warn = warn
         self._date = ServerDate()
         self._url = access.url.rstrip("/")
 
@@ -114,7 +120,7 @@ class HttpCluster:
         if continue_:
             query["continue"] = continue_
         timeout = aiohttp.ClientTimeout(
-            total=max(LIST_SECONDS, self._call_seconds), sock_read=self._call_seconds, sock_connect=self._call_seconds
+            total=max(LIST_SECONDS, self._call_seconds), sock_read=self._call_seconds, connect=self._connect_seconds
         )
         return await self._call("list", "GET", resource, namespace, query=query, limits=timeout)
 
@@ -135,18 +141,18 @@ class HttpCluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._call_seconds)
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds)
         url, sent = self._url + resource.path(namespace), self._date.wall()
         try:
             async with self._watches.get(
-                url, params=query, timeout=timeout, headers=await self._headers(), **self._route()
+                url, params=query, timeout=timeout, headers=await self.access.headers(), **self._route()
             ) as answer:
                 await self._check(answer, sent)
                 yield b""
                 async for line in _lines(answer.content):
                     yield line
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(_reason(error)) from error
+            raise Unreachable(reason_of(error)) from error
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
         """Return one object as JSON. Raises NotFound."""
@@ -182,7 +188,7 @@ class HttpCluster:
         return frozenset(name for name in names if "/" not in name)
 
     def server_offset_seconds(self) -> float:
-        """Return the server's clock minus ours; 0.0 before the first answer."""
+        """Return the server's clock minus ours."""
         return self._date.offset_seconds
 
     # --- writes ------------------------------------------------------------------------------------------------------
@@ -193,6 +199,11 @@ class HttpCluster:
             verb="create", resource=resource, namespace=namespace, name=_decode(_reply_decoder, body).metadata.name
         )
         return await self._write(write, "POST", body, path_name="", query=_STRICT)
+
+    async def rehearse(self, resource: Resource, namespace: str | None, manifest: Manifest) -> bytes:
+        """Return what a create would store, as JSON; nothing is stored. Raises as `create` does."""
+        query = _STRICT | {"dryRun": "All"}
+        return await self._call("rehearse", "POST", resource, namespace, query=query, body=_encode(manifest))
 
     async def apply(
         self,
@@ -278,9 +289,9 @@ class HttpCluster:
         subresource: str = "",
         **request: Any,
     ) -> bytes:
-        path = resource.path(namespace, name, subresource)
         reads = self._watches if verb == "list" else self._session
         session = self._election if resource == LEASES else reads if method == "GET" else self._writes
+        path = resource.path(namespace, name, subresource)
         return await self._send(verb, method, resource.plural, path, session=session, **request)
 
     async def _send(
@@ -298,14 +309,14 @@ class HttpCluster:
     ) -> bytes:
         started, sent, result = time.monotonic(), self._date.wall(), "ok"
         try:
-            headers = await self._headers() | ({"Content-Type": content_type} if body is not None else {})
+            headers = await self.access.headers() + ([("Content-Type", content_type)] if body is not None else [])
             async with session.request(
                 method,
                 self._url + path,
                 params=query,
                 data=body,
                 headers=headers,
-                timeout=limits or aiohttp.ClientTimeout(total=self._call_seconds),
+                timeout=limits or aiohttp.ClientTimeout(total=self._call_seconds, connect=self._connect_seconds),
                 **self._route(),
             ) as answer:
                 await self._check(answer, sent)
@@ -315,23 +326,18 @@ class HttpCluster:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             result = Unreachable.label
-            raise Unreachable(_reason(error)) from error
+            raise Unreachable(reason_of(error)) from error
         finally:
             self._observe(verb, plural, result, time.monotonic() - started)
 
     async def _check(self, answer: aiohttp.ClientResponse, sent: float) -> None:
         self._date.observe(answer.headers.get("Date", ""), sent=sent)
+        for text in warnings(answer.headers.getall("Warning", ())):
+            self._warn(text)
         if answer.status == 401:
             self.access.token.reject()
         if answer.status >= 300:
             raise from_answer(answer.status, await answer.read(), retry_after=answer.headers.get("Retry-After", ""))
-
-    async def _headers(self) -> dict[str, str]:
-        try:
-            token = await self.access.token.header()
-        except AccessError as error:
-            raise Unauthorized(0, "NoToken", str(error)) from error
-        return {"Authorization": token} if token else {}
 
     def _route(self) -> dict[str, Any]:
         access = self.access
@@ -386,10 +392,3 @@ def _decode(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
         return decoder.decode(body)
     except msgspec.DecodeError as error:
         raise ServerError(200, "NotJson", f"an answer of {len(body)} bytes: {error}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Name what happened without the address or anything that was sent."""
-    return type(error).__name__ + (
-        f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and error.errno else ""
-    )

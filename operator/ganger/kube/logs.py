@@ -7,8 +7,8 @@ from typing import Self
 import aiohttp
 
 from ganger import __version__
-from ganger.kube.access import Access, AccessError
-from ganger.kube.errors import Unauthorized, Unreachable, from_answer
+from ganger.kube.access import Access
+from ganger.kube.errors import Unreachable, from_answer, reason_of
 from ganger.kube.resources import PODS
 
 CONNECT_SECONDS = 10.0
@@ -43,15 +43,19 @@ class PodLogs:
         follow: bool = False,
         tail: int | None = None,
         since: datetime | None = None,
+        previous: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield the log in pieces as they come; each of its lines begins with its time and a space.
 
         follow: go on until the container has ended. tail: only so many of the last lines. since: only later ones, to
-        the second. Raises NotFound where there is no pod, Invalid while the container has not started, Unreachable.
+        the second. previous: of the container before the present one. Raises NotFound where there is no pod, Invalid
+        while the container has not started or where there was none before, Unreachable.
         """
         query = {"container": container, "timestamps": "true"}
         if follow:
             query["follow"] = "true"
+        if previous:
+            query["previous"] = "true"
         if tail is not None:
             query["tailLines"] = str(tail)
         if since is not None:
@@ -61,7 +65,7 @@ class PodLogs:
             async with self._session.get(
                 self._url + PODS.path(namespace, pod, "log"),
                 params=query,
-                headers=await self._headers(),
+                headers=await self._access.headers(),
                 timeout=timeout,
                 ssl=self._access.tls if self._access.tls is not None else True,
                 server_hostname=self._access.server_name,
@@ -73,11 +77,4 @@ class PodLogs:
                 async for piece in answer.content.iter_any():
                     yield piece
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(type(error).__name__) from error
-
-    async def _headers(self) -> dict[str, str]:
-        try:
-            token = await self._access.token.header()
-        except AccessError as error:
-            raise Unauthorized(0, "NoToken", str(error)) from error
-        return {"Authorization": token} if token else {}
+            raise Unreachable(reason_of(error)) from error

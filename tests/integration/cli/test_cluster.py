@@ -4,8 +4,10 @@ import re
 import threading
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
 from ganger.cli import manifests, submit
 from ganger.kube.resources import Resource
@@ -33,6 +35,83 @@ def test_a_job_is_submitted_listed_and_deleted(ganger):
     assert (0, "digits deleted\n") == (deleted.code, deleted.out)
     assert ganger.job() is None
     assert "no jobs in namespace" in ganger("list").err
+
+
+def test_a_generated_name_is_told_and_names_the_next_commands(ganger):
+    path = Path(ganger.manifest())
+    path.write_text(path.read_text().replace("name: digits", "generateName: digits-"))
+
+    said = ganger("submit", str(path))
+
+    assert 0 == said.code, said.err
+    name = said.out.split()[0]
+    assert re.fullmatch(r"digits-[a-z0-9]{5}", name)
+    assert f"ganger watch {name} -n {ganger.namespace}" in said.err
+    assert ganger.job(name) is not None
+
+
+def test_a_dry_run_of_the_server_shows_its_defaults_and_its_refusals_and_stores_nothing(ganger):
+    said = ganger("submit", ganger.manifest(), "--dry-run", "server")
+
+    assert 0 == said.code, said.err
+    stored = yaml.safe_load(said.out)
+    assert (False, 2) == (stored["spec"]["suspend"], stored["spec"]["workers"])
+    assert "managedFields" not in stored["metadata"]
+    assert ganger.job() is None
+    assert 0 == ganger("submit", ganger.manifest()).code
+    assert "already exists" in ganger("submit", ganger.manifest(), "--dry-run=server").err
+
+
+def test_what_the_server_warns_of_is_told_on_stderr(ganger):
+    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    name = f"warn-{ganger.namespace}"
+    match = {"apiGroups": ["ganger.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["trainingjobs"]}
+    ganger.api.create(
+        policies,
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": [match]},
+                "validations": [{"expression": "object.spec.workers <= 2", "message": "more than 2 workers here"}],
+            },
+        },
+    )
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": ganger.namespace}}
+    ganger.api.create(
+        f"{policies[:-8]}policybindings",
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Warn"],
+                "matchResources": {"namespaceSelector": selector},
+            },
+        },
+    )
+    end = time.monotonic() + 30  # the API server takes a moment to compile a policy
+    while "warning: " not in (said := ganger("submit", ganger.manifest(workers=3), "--dry-run=server")).err:
+        assert time.monotonic() < end, "the policy never held"
+        time.sleep(0.2)
+
+    assert 0 == said.code
+    assert "more than 2 workers here" in said.err
+
+
+def test_another_user_is_asked_for_and_has_no_rights_of_the_kubeconfigs(ganger):
+    said = ganger("list", "--as", "ann", "--as-group", "nobody-knows")
+
+    assert 5 == said.code
+    assert 'User "ann" cannot list resource "trainingjobs"' in said.err
+    assert 0 == ganger("list", "--as", "ann", "--as-group", "system:masters").code
+
+
+def test_the_definitions_of_the_cluster_are_of_this_version(ganger):
+    said = ganger("version")
+
+    assert 0 == said.code, said.err
+    lines = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    assert "v1alpha1, as this CLI knows it" in lines["TrainingJob"]
+    assert {"client", "API server", "TrainingJob", "TrainingProfile", "operator"} == set(lines)
 
 
 def test_deleting_asks_first_and_does_nothing_without_an_answer(ganger):

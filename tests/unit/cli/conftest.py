@@ -100,6 +100,12 @@ class FakeCluster:
         self.made.set()
         return Metadata(name=made["metadata"]["name"], uid=made["metadata"]["uid"])
 
+    async def rehearse(self, resource, namespace, manifest):
+        if self.refusal is not None:
+            raise self.refusal
+        stored = {**manifest, "metadata": {**manifest["metadata"], "uid": "stored-uid", "managedFields": []}}
+        return json.dumps(stored).encode()
+
     async def patch(self, resource, namespace, name, patch, *, subresource=""):
         self._write(f"patch {json.dumps(patch)}", name)
         changed = copy.deepcopy(self.objects[resource.plural, name])
@@ -132,11 +138,12 @@ class FakeLogs:
         self.pods: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
-    async def stream(self, namespace, pod, container, *, follow=False, tail=None, since=None):
+    async def stream(self, namespace, pod, container, *, follow=False, tail=None, since=None, previous=False):
         self.asked.append((pod, {"follow": follow, "tail": tail, "since": since}))
-        for part in list(self.pods.get(pod, ())):
+        key = f"{pod} previous" if previous else pod
+        for part in list(self.pods.get(key, ())):
             if isinstance(part, Exception):
-                self.pods[pod].remove(part)  # it fails once
+                self.pods[key].remove(part)  # it fails once
                 raise part
             await asyncio.sleep(0)
             yield part.encode()
@@ -169,6 +176,7 @@ class Command:
     scenario: Callable[[], Awaitable[None]] | None = None
     now: Any = NOW
     environ: dict[str, str] = field(default_factory=dict)
+    connection: Connection | None = None
 
     def __call__(self, *arguments: str) -> Said:
         session = Session(terminal=Terminal(environ=self.environ), connect=self._connect, now=lambda: self.now)
@@ -179,7 +187,8 @@ class Command:
     @asynccontextmanager
     async def _connect(self, target):
         task = asyncio.create_task(self.scenario()) if self.scenario is not None else None
-        yield Connection(cluster=self.cluster, namespace=target.namespace or "team", logs=self.logs)
+        self.connection = Connection(cluster=self.cluster, namespace=target.namespace or "team", logs=self.logs)
+        yield self.connection
         if task is not None:
             await task
 

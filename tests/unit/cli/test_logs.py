@@ -218,3 +218,84 @@ async def test_lines_are_cut_at_their_ends_and_where_they_have_none():
 
     assert ["ab", "c", ""] == found[:3]
     assert [LINE_BYTES_MAX, 2] == [len(line) for line in found[3:]]
+
+
+def test_lines_are_chosen_by_what_is_in_them_and_shown_with_their_time(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+    ganger.logs.pods = {
+        "digits-0-0": [stamped(1, "step 1 loss=0.5"), stamped(2, "saved"), stamped(3, "step 20 loss=0.1")]
+    }
+
+    assert ["worker-0 | step 1 loss=0.5", "worker-0 | step 20 loss=0.1"] == ganger(
+        "logs", "digits", "--grep", r"^step \d+"
+    ).out.splitlines()
+    assert "worker-0 | 2026-01-01T12:00:02.500Z saved\n" == ganger("logs", "digits", "--timestamps", "--grep=sav").out
+
+
+def test_grep_and_timestamps_hold_while_the_logs_are_followed(ganger):
+    ganger.job(spec={"cleanPodPolicy": "None"}, Complete="Test")
+    ganger.pod(0, phase="Succeeded")
+    ganger.logs.pods = {"digits-0-0": [stamped(1, "a"), stamped(2, "b")]}
+
+    said = ganger("logs", "-f", "digits", "--grep", "b", "--timestamps", "--no-prefix")
+
+    assert "2026-01-01T12:00:02.500Z b\n" == said.out
+
+
+def test_a_rank_is_found_in_its_worker(ganger):
+    ganger.job(spec={"processesPerWorker": 4}, Running="Test")
+    for worker in (0, 1):
+        ganger.pod(worker)
+    ganger.logs.pods = {"digits-0-0": [stamped(1, "a")], "digits-0-1": [stamped(1, "b")]}
+
+    assert ["worker-0 | a\n", "worker-1 | b\n"] == [ganger("logs", "digits", "--rank", rank).out for rank in ("3", "7")]
+    assert ["error: job digits has no rank 8", "  why: it has ranks 0 to 7"] == ganger(
+        "logs", "digits", "--rank", "8"
+    ).problem
+
+
+def test_previous_is_the_attempt_before_where_a_restart_made_new_pods(ganger):
+    ganger.job(Running="Test", attempt=1)
+    ganger.pod(0, attempt=0, phase="Failed")
+    ganger.pod(0, attempt=1)
+    ganger.logs.pods = {"digits-0-0": [stamped(1, "old")], "digits-1-0": [stamped(2, "new")]}
+
+    assert "worker-0 | old\n" == ganger("logs", "digits", "--previous").out
+
+
+def test_previous_is_the_container_before_where_a_restart_kept_the_pods(ganger):
+    ganger.job(Running="Test", attempt=1)
+    ganger.pod(0, attempt=0, phase="Failed")
+    pod = ganger.pod(0, attempt=1)
+    pod["status"]["containerStatuses"][0]["restartCount"] = 1
+    ganger.cluster.put("pods", pod)
+    ganger.logs.pods = {"digits-1-0": [stamped(2, "new")], "digits-1-0 previous": [stamped(1, "before")]}
+
+    assert "worker-0 | before\n" == ganger("logs", "digits", "-p").out
+
+
+def test_a_job_that_was_never_restarted_has_nothing_previous(ganger):
+    ganger.job(Running="Test")
+    ganger.pod(0)
+
+    said = ganger("logs", "digits", "--previous")
+
+    assert 3 == said.code
+    assert ["error: job digits has no previous logs", "  why: it was never restarted"] == said.problem[:2]
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (("-f", "--previous"), "leave --previous out"),
+        (("-f", "--attempt", "0"), "leave --attempt out"),
+        (("--previous", "--attempt", "0"), "leave one out"),
+        (("--rank", "0", "--worker", "0"), "leave one out"),
+        (("--grep", "("), "'(' is no regular expression"),
+    ],
+)
+def test_options_that_contradict_each_other_are_told(ganger, options, text):
+    said = ganger("logs", "digits", *options)
+
+    assert (2, True) == (said.code, text in said.err), said.err

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ganger.kube.errors import Cause, Forbidden, Invalid, NotFound, Unauthorized, Unreachable, from_answer
 
@@ -17,7 +18,60 @@ def test_the_manifest_is_sent_as_it_was_written(ganger, manifest):
     sent = ganger.cluster.objects["trainingjobs", "digits"]
     assert {"task": "m:t", "workers": 2} == sent["spec"]
     assert "vision" == sent["metadata"]["namespace"]
-    assert "follow it with: ganger logs -f digits -n vision\n" == said.err
+    assert [
+        "in namespace vision; next:",
+        "  ganger watch digits -n vision     live: progress, loss, workers",
+        "  ganger logs -f digits -n vision   every worker, through restarts",
+        "  ganger status digits -n vision    what it waits for, what to do about it",
+    ] == said.err.splitlines()
+
+
+def test_of_several_jobs_each_has_a_line(ganger, manifest):
+    one = Path(manifest()).read_text()
+
+    said = ganger("submit", manifest(one + "---\n" + one.replace("digits", "second"), "two.yaml"))
+
+    assert ["digits submitted", "second submitted"] == said.out.splitlines()
+    assert [f"watch it with: ganger watch {name} -n team" for name in ("digits", "second")] == said.err.splitlines()
+
+
+def test_a_dry_run_of_the_client_opens_no_cluster_and_prints_what_would_be_sent(ganger, manifest):
+    path = manifest()
+    ganger._connect = None
+
+    said = ganger("submit", path, "--dry-run=client", "-n", "vision")
+
+    assert (0, "") == (said.code, said.err)
+    expected = yaml.safe_load(Path(path).read_text())
+    expected["metadata"]["namespace"] = "vision"
+    assert expected == yaml.safe_load(said.out)
+
+
+def test_a_dry_run_of_the_server_prints_what_it_would_store_and_stores_nothing(ganger, manifest):
+    said = ganger("submit", manifest(), "--dry-run", "server")
+
+    assert (0, "stored-uid") == (said.code, yaml.safe_load(said.out)["metadata"]["uid"])
+    assert [] == ganger.cluster.writes
+
+
+def test_what_the_server_would_refuse_a_dry_run_tells_with_its_line(ganger, manifest):
+    cause = Cause(reason="FieldValueInvalid", message="is odd", field="spec.workers")
+    ganger.cluster.refusal = Invalid(422, "Invalid", "is invalid", causes=(cause,))
+    path = manifest()
+
+    said = ganger("submit", path, "--dry-run=server")
+
+    assert 2 == said.code
+    assert [
+        "error: rehearsing digits in namespace team failed",
+        f"  why: {path}:7: spec.workers: is odd",
+    ] == said.problem[:2]
+
+
+def test_a_dry_run_cannot_be_watched(ganger, manifest):
+    said = ganger("submit", manifest(), "--dry-run=server", "--watch")
+
+    assert (2, "leave one out" in said.err) == (said.code, True)
 
 
 def test_nothing_is_sent_while_any_manifest_has_a_mistake(ganger, manifest):

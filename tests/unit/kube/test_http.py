@@ -363,3 +363,36 @@ async def test_the_version_of_the_server_is_two_numbers(server, cluster, told, e
     server.on("GET /version", answering(200, told))
 
     assert expected == await cluster.version()
+
+
+async def test_whoever_acts_as_another_says_so_with_every_request(server):
+    server.on("GET", answering(200, page(5)))
+    access = Access(url=server.url, token=NoToken(), act_as="ann", act_as_groups=("team", "ops"))
+    async with HttpCluster(access) as cluster:
+        await cluster.list(PODS, "ns")
+
+    assert ("ann", "ops") == tuple(
+        server.requests[0].headers[name] for name in ("impersonate-user", "impersonate-group")
+    )  # the script keeps the last of several headers of one name
+
+
+async def test_a_rehearsal_is_a_create_that_stores_nothing(server, cluster):
+    server.on(f"POST {PODS_PATH}", answering(201, pod("a", 7)))
+
+    body = await cluster.rehearse(PODS, "ns", POD)
+
+    assert {"fieldManager": "ganger", "fieldValidation": "Strict", "dryRun": "All"} == server.requests[0].query
+    assert b'"uid-a"' in body.replace(b" ", b"")
+
+
+async def test_what_the_server_warns_of_is_handed_on(server):
+    async def warning(request):
+        headers = ['Warning: 299 - "old \\"thing\\" is deprecated", 299 - "and more"', 'Warning: 110 - "stale"']
+        await request.answer(200, page(1), headers)
+
+    server.on("GET", warning)
+    told: list[str] = []
+    async with HttpCluster(Access(url=server.url, token=NoToken()), warn=told.append) as cluster:
+        await cluster.list(PODS, "ns")
+
+    assert ['old "thing" is deprecated', "and more"] == told
