@@ -1,13 +1,13 @@
 """Follow a job: what every worker of every attempt writes, as it comes, until the job is over."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
 from ganger.cli import jobs
 from ganger.cli.connection import Connection
-from ganger.cli.lines import Printer
 from ganger.cli.live import live, one_job
 from ganger.cli.podlog import Range, followed, has_begun
 from ganger.cli.problem import doing, first
@@ -21,23 +21,37 @@ from ganger.plan.gang import attempt_of, worker_of
 DRAIN_SECONDS = 10.0  # for the last lines of pods that have ended
 
 
+class Sink(Protocol):
+    """Where the lines go; `lines.Printer` writes them to the terminal."""
+
+    def line(self, worker: int, text: str, time: int = 0) -> None:
+        """Take one line. time: nanoseconds since 1970, 0 unknown."""
+        ...
+
+
+async def _at_once() -> None:
+    return
+
+
 class Follower:
-    """Follows one job. worker: of one worker only, None for all."""
+    """Follows one job. worker: of one worker only, None for all. room: returns when the next line may come."""
 
     def __init__(
         self,
         session: Session,
         connection: Connection,
-        printer: Printer,
+        printer: Sink,
         *,
         worker: int | None = None,
         wanted: Range | None = None,
+        room: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._session = session
         self._connection = connection
         self._printer = printer
         self._worker = worker
         self._wanted = wanted if wanted is not None else Range()
+        self._room = room
         self._pods: Mapping[str, Pod] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by the UID of the pod
         self._attempt = -1
@@ -98,6 +112,7 @@ class Follower:
 
         async for line in followed(self._connection, pod, self._wanted, newest):
             self._printer.line(line.worker, line.text, line.time)
+            await self._room()
 
     async def _drain(self) -> None:
         if self._tasks:

@@ -88,28 +88,28 @@ def logs(
 
     async def body(connection: Connection) -> None:
         job = await jobs.job(connection, name)
-        chosen_worker = _worker(job, worker, rank)
+        only = chosen_worker(job, worker, rank)
         printer = Printer(session.terminal, job.spec.most_workers, prefixed=not no_prefix, timed=timestamps, only=grep)
         pods = await jobs.pods(connection, job)
         number, part = job.status.attempt if attempt is None else attempt, wanted
         if previous:
-            number, part = _before(job, pods, chosen_worker, wanted)
+            number, part = _before(job, pods, only, wanted)
         found = [pod for pod in pods if attempt_of(pod) == number]
         gone = job.status.finished and not found
         if follow and not gone:
-            follower = Follower(session, connection, printer, worker=chosen_worker, wanted=wanted)
+            follower = Follower(session, connection, printer, worker=only, wanted=wanted)
             ended = await follower.follow(name, uid=job.metadata.uid)
             text = sentence(ended, session.now()) if ended is not None else f"{name} was deleted"
             session.terminal.message(escape(text), "bold")
             return
-        chosen = [pod for pod in found if chosen_worker in (None, worker_of(pod)) and has_begun(pod)]
+        chosen = [pod for pod in found if only in (None, worker_of(pod)) and has_begun(pod)]
         if not chosen:
-            kept = () if found else lastfailure.of_attempt(job, number, chosen_worker)
+            kept = () if found else lastfailure.of_attempt(job, number, only)
             if kept:
                 session.terminal.message(f"the last lines that the status of {name} kept of attempt {number}:", "dim")
             for line in kept:
                 printer.line(line.worker, line.text)
-            raise _nothing(session, job, found, number)
+            raise nothing(session, job, found, number)
         async for line in merged([whole(connection, pod, part) for pod in sorted(chosen, key=worker_of)]):
             printer.line(line.worker, line.text, line.time)
 
@@ -117,7 +117,7 @@ def logs(
     return Code.COMPLETE
 
 
-def _worker(job: TrainingJob, worker: int | None, rank: int | None) -> int | None:
+def chosen_worker(job: TrainingJob, worker: int | None, rank: int | None) -> int | None:
     """Return whose log is meant, None for all. Raises Problem where the job has no such worker or rank."""
     name, most = job.metadata.name, job.spec.most_workers
     if rank is not None:
@@ -161,7 +161,7 @@ async def merged(streams: Sequence[AsyncIterator[Line]]) -> AsyncIterator[Line]:
         await advance(number, time)
 
 
-def _nothing(session: Session, job: TrainingJob, found: Sequence[Pod], attempt: int) -> Problem:
+def nothing(session: Session, job: TrainingJob, found: Sequence[Pod], attempt: int) -> Problem:
     """Return the problem of a job without logs: why, and where to look."""
     name = job.metadata.name
     what = f"job {name} has no logs of attempt {attempt}" if attempt else f"job {name} has no logs yet"

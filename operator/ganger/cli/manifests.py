@@ -102,6 +102,17 @@ def jobs(session: Session, sources: Sequence[Source], *, what: str) -> list[Docu
 
     what: what is not done then, as in 'nothing was submitted'.
     """
+    found, mistakes = sorted_out(sources)
+    if mistakes:
+        for mistake in mistakes:
+            session.terminal.message(str(mistake))
+        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise Problem(what, f"{count} in the manifest", "correct the lines above", code=Code.USAGE)
+    return found
+
+
+def sorted_out(sources: Sequence[Source]) -> tuple[list[Document], list[Mistake]]:
+    """Return the jobs of the sources, and every mistake: of the sources, and that nothing else than jobs is in them."""
     mistakes = [mistake for source in sources for mistake in source.all_mistakes()]
     mistakes += [
         Mistake(document.source, document.located.line("kind"), f"kind: {document.foreign_kind} is no {KIND}")
@@ -112,12 +123,7 @@ def jobs(session: Session, sources: Sequence[Source], *, what: str) -> list[Docu
     found = [document for source in sources for document in source.documents if document.job is not None]
     if not mistakes and not found:
         mistakes.append(Mistake(sources[0].name, None, f"holds no {KIND}"))
-    if mistakes:
-        for mistake in mistakes:
-            session.terminal.message(str(mistake))
-        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise Problem(what, f"{count} in the manifest", "correct the lines above", code=Code.USAGE)
-    return found
+    return found, mistakes
 
 
 def one(documents: Sequence[Document], *, what: str) -> Document:
@@ -131,15 +137,15 @@ def one(documents: Sequence[Document], *, what: str) -> Document:
 def _sources(name: str) -> Iterator[Source]:
     path = Path(name)
     if name == STDIN:
-        yield _checked("stdin", lambda: sys.stdin.buffer.read(SIZE_BYTES_MAX + 1))
+        yield checked("stdin", lambda: sys.stdin.buffer.read(SIZE_BYTES_MAX + 1))
     elif path.is_dir():
-        sources = [_checked(os.fspath(inner), inner.read_bytes) for inner in _manifests_in(path)]
+        sources = [checked(os.fspath(inner), inner.read_bytes) for inner in _manifests_in(path)]
         if not sources:
             text = f"no {KIND} in the {', '.join(SUFFIXES)} files of this folder"
             yield Source(name=name, mistakes=(Mistake(name, None, text),))
         yield from sources
     else:
-        yield _checked(name, path.read_bytes)
+        yield checked(name, path.read_bytes)
 
 
 def _manifests_in(folder: Path) -> Iterator[Path]:
@@ -151,7 +157,8 @@ def _manifests_in(folder: Path) -> Iterator[Path]:
             yield inner
 
 
-def _checked(name: str, read_bytes: Callable[[], bytes]) -> Source:
+def checked(name: str, read_bytes: Callable[[], bytes]) -> Source:
+    """Return what a manifest says. name: what it is called where a mistake is told."""
     try:
         found = load(read_bytes())
     except ManifestError as error:

@@ -45,6 +45,10 @@ class Problem(click.ClickException):
         self.what, self.why, self.fix = what, why, fix
         self.code = code
 
+    def __str__(self) -> str:
+        """The three parts in one text, for whoever catches it in Python."""
+        return "; ".join(part for part in (self.what, self.why, self.fix) if part)
+
     def lines(self) -> list[str]:
         """Return the text, one line for each part that is known."""
         parts = [("error", self.what), ("  why", self.why), ("  fix", self.fix)]

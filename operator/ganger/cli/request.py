@@ -44,24 +44,14 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
         raise click.UsageError("--timeout ends a --wait: add it")
 
     async def body(connection: Connection) -> Code:
-        job = await jobs.job(connection, name)
-        _refuse(job, what, session.now())
-        if waits and job.spec.script is not None:
-            why = "a script does not report its checkpoints"
-            fix = f"leave --wait out; 'ganger logs -f {name}' shows what the script says of it"
-            raise Problem("--wait would wait for ever", why, fix, code=Code.USAGE)
-        await _refuse_the_deaf(connection, job)
-        asked = _now(connection, session)
-        patch = {"metadata": {"annotations": {ANNOTATIONS[what]: f"{asked:%Y-%m-%dT%H:%M:%SZ}"}}}
-        with doing(f"asking job {name}"):
-            await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
+        job, asked = await ask(connection, session, name, what, waits=waits)
         session.terminal.data(f"{name}: {what} requested")
         if not waits:
             session.terminal.message(_next(job, what))
             return Code.COMPLETE
         try:
             async with asyncio.timeout(timeout):
-                return await _committed(connection, job, asked, session)
+                done = await committed(connection, job, asked, session)
         except TimeoutError:
             raise Problem(
                 f"job {name} has no new checkpoint after {timeout} s",
@@ -69,8 +59,34 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
                 f"'ganger status {name}' tells how it is; the request still stands",
                 code=Code.TIMEOUT,
             ) from None
+        point = done.status.checkpoint
+        assert point is not None, "it was waited for"
+        size = f", {figures.size(point.bytes)}" if point.bytes is not None else ""
+        session.terminal.data(f"{name}: checkpoint of step {point.latest_step} committed{size}")
+        return Code.COMPLETE
 
     return session.with_cluster(target, body)
+
+
+async def ask(
+    connection: Connection, session: Session, name: str, what: str, *, waits: bool = False
+) -> tuple[TrainingJob, datetime]:
+    """Ask the workers, and return the job as it was and the time of the request, by the server's clock.
+
+    what: a key of ANNOTATIONS. waits: whether the answer will be waited for. Raises Problem where nobody would do it.
+    """
+    job = await jobs.job(connection, name)
+    _refuse(job, what, session.now())
+    if waits and job.spec.script is not None:
+        why = "a script does not report its checkpoints"
+        fix = f"leave --wait out; 'ganger logs -f {name}' shows what the script says of it"
+        raise Problem("--wait would wait for ever", why, fix, code=Code.USAGE)
+    await _refuse_the_deaf(connection, job)
+    asked = _now(connection, session)
+    patch = {"metadata": {"annotations": {ANNOTATIONS[what]: f"{asked:%Y-%m-%dT%H:%M:%SZ}"}}}
+    with doing(f"asking job {name}"):
+        await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
+    return job, asked
 
 
 def _now(connection: Connection, session: Session) -> datetime:
@@ -115,17 +131,18 @@ def _next(job: TrainingJob, what: str) -> str:
     return f"every worker writes the stacks of its processes to its log: ganger logs -f {name}"
 
 
-async def _committed(connection: Connection, job: TrainingJob, asked: datetime, session: Session) -> Code:
-    """Return once a checkpoint is there that is newer than the one before and than the request."""
+async def committed(connection: Connection, job: TrainingJob, asked: datetime, session: Session) -> TrainingJob:
+    """Return the job once it has a checkpoint that is newer than the one before and than the request.
+
+    Raises Problem where it stops before.
+    """
     name = job.metadata.name
     before = job.status.checkpoint.latest_time if job.status.checkpoint is not None else None
     floor = asked if before is None else max(asked, before + timedelta(microseconds=1))
     async for now in one_job(connection, name, uid=job.metadata.uid):
         point = now.status.checkpoint
         if point is not None and point.latest_time is not None and point.latest_time >= floor:
-            size = f", {figures.size(point.bytes)}" if point.bytes is not None else ""
-            session.terminal.data(f"{name}: checkpoint of step {point.latest_step} committed{size}")
-            return Code.COMPLETE
+            return now
         stopped = now.status.is_true("Suspended") and not now.status.ready_workers
         if now.status.finished or stopped or now.status.attempt != job.status.attempt:
             why = escape(sentence(now, session.now()))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from ganger.plan import settings
 from ganger.plan.gang import attempt_of
 
 Changes = dict[str, Any]  # None takes a name out
+_ALLOWED = "a number, a word, true, false or a list"
 _ALREADY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # also .5 and 5., which are no JSON
 
 
@@ -39,8 +41,7 @@ def changes_of(words: tuple[str, ...]) -> Changes:
             name = word[:-1]
         elif not equals:
             raise click.UsageError(f"{word!r} is neither name=value nor name-, as in lr=1e-4 or lr-")
-        if re.fullmatch(CONFIG_KEY, name, re.ASCII) is None:
-            raise click.UsageError(f"{name!r} is no name of a setting: letters, digits and '_', such as clipNorm")
+        _check_name(name)
         if name in found:
             raise click.UsageError(f"{name} is said twice")
         found[name] = _value(name, text) if equals else None
@@ -54,10 +55,36 @@ def _value(name: str, text: str) -> Any:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:
         value = float(text) if _ALREADY.fullmatch(text) else text
-    if value is None or isinstance(value, dict) or (isinstance(value, float) and not math.isfinite(value)):
-        allowed = f"a number, a word, true, false or a list; {name}- takes it out"
-        raise click.UsageError(f"{name}={text} cannot be set: a value is {allowed}")
+    if value is None or not _can_be(value):
+        raise click.UsageError(f"{name}={text} cannot be set: a value is {_ALLOWED}; {name}- takes it out")
     return value
+
+
+def _can_be(value: Any) -> bool:
+    return not isinstance(value, dict) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _check_value(name: str, value: Any) -> None:
+    if not _can_be(value):
+        raise click.UsageError(f"{name}={value!r} cannot be set: a value is {_ALLOWED}; None takes it out")
+
+
+def _check_name(name: str) -> None:
+    if re.fullmatch(CONFIG_KEY, name, re.ASCII) is None:
+        raise click.UsageError(f"{name!r} is no name of a setting: letters, digits and '_', such as clipNorm")
+
+
+def checked(settings_: Mapping[str, Any]) -> Changes:
+    """Return settings as plain JSON values; None takes a name out. Pure; raises Problem for what can be none."""
+    try:
+        found: Changes = msgspec.json.decode(msgspec.json.encode(dict(settings_)))
+        for name, value in settings_.items():
+            _check_name(name)
+            if value is not None:
+                _check_value(name, value)
+    except (TypeError, click.UsageError) as error:
+        raise Problem("the settings cannot change so", str(error), code=Code.USAGE) from error
+    return found
 
 
 @click.command(name="set")
@@ -86,14 +113,7 @@ def set_(
         raise click.UsageError("--timeout ends a --wait: add it")
 
     async def body(connection: Connection) -> Code:
-        job = await jobs.job(connection, name)
-        _refuse(job, wanted, session, waits=waits)
-        deaf = await _is_deaf(connection, job)
-        if deaf and waits:
-            raise Problem(f"nobody tells which step job {name} changes at", DEAF, LISTEN, code=Code.USAGE)
-        with doing(f"changing settings of job {name}"):
-            patch = {"spec": {"liveConfig": wanted}}
-            await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
+        job, deaf = await send(connection, session, name, wanted, waits=waits)
         for line in _asked(wanted):
             session.terminal.data(f"{name}: {escape(line)}")
         if not waits:
@@ -101,7 +121,7 @@ def set_(
             return Code.COMPLETE
         try:
             async with asyncio.timeout(timeout):
-                return await _answered(connection, job, wanted, session)
+                held = await answered(connection, job, wanted, session)
         except TimeoutError:
             raise Problem(
                 f"job {name} does not train with it after {timeout} s",
@@ -109,8 +129,32 @@ def set_(
                 f"'ganger status {name}' tells how it is; the wish still stands",
                 code=Code.TIMEOUT,
             ) from None
+        steps = {value.name: value for value in held.status.live_config}
+        for key in wanted:
+            since = f"{key} is as in spec.config"
+            if key in steps:
+                since = f"{key}={steps[key].value} holds from step {steps[key].applied_at_step} on"
+            session.terminal.data(f"{name}: {escape(since)}")
+        return Code.COMPLETE
 
     return session.with_cluster(target, body)
+
+
+async def send(
+    connection: Connection, session: Session, name: str, wanted: Changes, *, waits: bool = False
+) -> tuple[TrainingJob, bool]:
+    """Ask for the settings. Returns the job as it was, and whether its workers hear of it only at their next start.
+
+    Raises Problem where they cannot change, or where waits is True and nobody would say that they did.
+    """
+    job = await jobs.job(connection, name)
+    _refuse(job, wanted, session, waits=waits)
+    deaf = await _is_deaf(connection, job)
+    if deaf and waits:
+        raise Problem(f"nobody tells which step job {name} changes at", DEAF, LISTEN, code=Code.USAGE)
+    with doing(f"changing settings of job {name}"):
+        await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, {"spec": {"liveConfig": wanted}})
+    return job, deaf
 
 
 def _refuse(job: TrainingJob, wanted: Changes, session: Session, *, waits: bool) -> None:
@@ -157,8 +201,8 @@ def _next(job: TrainingJob, *, deaf: bool) -> str:
     return f"workers take it in at the next agreed step; see since which: ganger status {name}"
 
 
-async def _answered(connection: Connection, job: TrainingJob, wanted: Changes, session: Session) -> Code:
-    """Return once all workers train with what is wanted. Raises Problem where they refuse or stop."""
+async def answered(connection: Connection, job: TrainingJob, wanted: Changes, session: Session) -> TrainingJob:
+    """Return the job once all workers train with what is wanted. Raises Problem where they refuse or stop."""
     name, mine = job.metadata.name, False
     async for now in one_job(connection, name, uid=job.metadata.uid):
         live = now.spec.live_config
@@ -175,12 +219,7 @@ async def _answered(connection: Connection, job: TrainingJob, wanted: Changes, s
             raise Problem(f"job {name} does not take it; it trains on as before", escape(text), fix)
         steps = {value.name: value for value in now.status.live_config}
         if all(_holds(steps.get(key), value) for key, value in wanted.items()):
-            for key in wanted:
-                since = f"{key} is as in spec.config"
-                if key in steps:
-                    since = f"{key}={steps[key].value} holds from step {steps[key].applied_at_step} on"
-                session.terminal.data(f"{name}: {escape(since)}")
-            return Code.COMPLETE
+            return now
         if now.status.finished:
             why = escape(sentence(now, session.now()))
             raise Problem(f"job {name} ended before it was said", why, f"'ganger status {name}' tells how")

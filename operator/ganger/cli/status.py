@@ -23,7 +23,7 @@ PODS_ASKED_MAX = 3  # their troubles are nearly always the same one
 def status(session: Session, target: Target, name: str, output: str) -> Code:
     """Tell how a job is, what it waits for and what to do."""
     if output in ("table", "wide"):
-        seen = session.with_cluster(target, lambda connection: _look(connection, name, session))
+        seen = session.with_cluster(target, lambda connection: look(connection, name, session))
         lines = report.page(seen)
         session.terminal.data(session.terminal.paint(lines[0], "bold"))
         for line in lines[1:]:
@@ -38,7 +38,8 @@ def status(session: Session, target: Target, name: str, output: str) -> Code:
     return Code.COMPLETE
 
 
-async def _look(connection: Connection, name: str, session: Session) -> Seen:
+async def look(connection: Connection, name: str, session: Session) -> Seen:
+    """Return what is to be seen of a job. Raises Problem where there is none or it may not be read."""
     job = await jobs.job(connection, name)
     pods = await jobs.pods(connection, job)
     claim_name = claim_of(job)

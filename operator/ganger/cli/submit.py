@@ -68,16 +68,16 @@ def submit(
     if watch:
         manifests.one(documents, what="--watch")
     if dry_run == "client":
-        return _print(session, [_as_sent(document, _named(document, target)) for document in documents])
+        return _print(session, [as_sent(document, _named(document, target)) for document in documents])
 
     async def body(connection: Connection) -> Code:
         rehearsed: list[dict[str, Any]] = []
         for document in documents:
             where = dataclasses.replace(connection, namespace=namespace_of(document, target, connection))
             if dry_run:
-                rehearsed.append(await _rehearse(where, document))
+                rehearsed.append(await rehearse(where, document))
                 continue
-            created = await _submit(session, where, document, if_exists)
+            created = await send(session, where, document, if_exists)
             if watch:
                 return await _watch(session, where, document, created)
             if len(documents) > 1:
@@ -113,17 +113,18 @@ def _named(document: Document, target: Target) -> str | None:
     return target.namespace or document.job.metadata.namespace or None
 
 
-def _as_sent(document: Document, namespace: str | None) -> dict[str, Any]:
+def as_sent(document: Document, namespace: str | None) -> dict[str, Any]:
+    """Return the manifest as it is sent: as it was written, in its namespace."""
     manifest: dict[str, Any] = document.located.manifest
     return {**manifest, "metadata": manifest["metadata"] | ({"namespace": namespace} if namespace else {})}
 
 
-async def _rehearse(connection: Connection, document: Document) -> dict[str, Any]:
+async def rehearse(connection: Connection, document: Document) -> dict[str, Any]:
     """Return the job as the API server would store it. Raises Problem where it would refuse."""
     what = f"rehearsing {document.name} in namespace {connection.namespace}"
     try:
         body = await connection.cluster.rehearse(
-            TRAINING_JOBS, connection.namespace, _as_sent(document, connection.namespace)
+            TRAINING_JOBS, connection.namespace, as_sent(document, connection.namespace)
         )
     except Invalid as error:
         raise _refused(error, document, what) from error
@@ -147,8 +148,8 @@ def namespace_of(document: Document, target: Target, connection: Connection) -> 
     return _named(document, target) or connection.namespace
 
 
-async def _submit(session: Session, connection: Connection, document: Document, if_exists: str) -> Metadata:
-    """Create the job, or do what the person wants where there is one. Returns its metadata."""
+async def send(session: Session, connection: Connection, document: Document, if_exists: str) -> Metadata:
+    """Create the job, or do what if_exists says where there is one. Returns its metadata. Raises Problem."""
     what, word = f"submitting {document.name} to namespace {connection.namespace}", "submitted"
     try:
         created = await _create(connection, document, what)
@@ -168,7 +169,7 @@ async def _submit(session: Session, connection: Connection, document: Document, 
 
 async def _create(connection: Connection, document: Document, what: str) -> Metadata:
     """Create the job. Raises AlreadyExists, and Problem for everything else."""
-    manifest = _as_sent(document, connection.namespace)
+    manifest = as_sent(document, connection.namespace)
     try:
         return await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)
     except AlreadyExists:

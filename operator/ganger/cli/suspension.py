@@ -2,6 +2,7 @@
 
 import click
 
+from ganger.api.types import TrainingJob
 from ganger.cli import arguments, jobs
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, Problem, doing
@@ -28,24 +29,35 @@ def resume(session: Session, target: Target, name: str) -> Code:
     return _set(session, target, name, suspended=False)
 
 
+async def change(connection: Connection, name: str, *, suspended: bool) -> tuple[TrainingJob, bool]:
+    """Set spec.suspend. Returns the job as it was, and whether anything had to change.
+
+    Raises Problem where the job is over: that is final.
+    """
+    job = await jobs.job(connection, name)
+    verb = "suspended" if suspended else "resumed"
+    if job.status.finished:
+        word = "complete" if job.status.is_true("Complete") else "failed"
+        raise Problem(
+            f"job {name} cannot be {verb}",
+            f"it is {word}, and that is final",
+            f"'ganger retry {name}' goes on from its checkpoints in a new job",
+            code=Code.USAGE,
+        )
+    if job.spec.suspend == suspended:
+        return job, False
+    with doing(f"{'suspending' if suspended else 'resuming'} job {name}"):
+        await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, {"spec": {"suspend": suspended}})
+    return job, True
+
+
 def _set(session: Session, target: Target, name: str, *, suspended: bool) -> Code:
     async def body(connection: Connection) -> None:
-        job = await jobs.job(connection, name)
         verb = "suspended" if suspended else "resumed"
-        if job.status.finished:
-            word = "complete" if job.status.is_true("Complete") else "failed"
-            raise Problem(
-                f"job {name} cannot be {verb}",
-                f"it is {word}, and that is final",
-                "submit it anew: --if-exists replace keeps its checkpoints unless whenDeleted is Delete",
-                code=Code.USAGE,
-            )
-        if job.spec.suspend == suspended:
+        job, changed = await change(connection, name, suspended=suspended)
+        if not changed:
             session.terminal.data(f"{name} is {verb} already")
             return
-        patch = {"spec": {"suspend": suspended}}
-        with doing(f"{'suspending' if suspended else 'resuming'} job {name}"):
-            await connection.cluster.patch(TRAINING_JOBS, connection.namespace, name, patch)
         session.terminal.data(f"{name} {verb}")
         where = f" -n {connection.namespace}"
         if suspended:

@@ -25,6 +25,14 @@ GOALS = ("complete", "running", "failed", "suspended", "checkpoint")
 _CHECKPOINT_OF = re.compile(r"checkpoint=(\d+)", re.ASCII)
 
 
+NO_GOAL = f"none of {', '.join(GOALS)} and checkpoint=STEP"
+
+
+def is_goal(text: str) -> bool:
+    """Whether a job can be waited for to be there."""
+    return text in GOALS or _CHECKPOINT_OF.fullmatch(text) is not None
+
+
 class Goal(_Text):
     """Where a job should be: a word of GOALS, or checkpoint=STEP."""
 
@@ -32,8 +40,8 @@ class Goal(_Text):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return it as it is."""
-        if value not in GOALS and _CHECKPOINT_OF.fullmatch(str(value)) is None:
-            self.fail(f"{value!r} is none of {', '.join(GOALS)} and checkpoint=STEP", param, ctx)
+        if not is_goal(str(value)):
+            self.fail(f"{value!r} is {NO_GOAL}", param, ctx)
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -68,7 +76,7 @@ def latest(job: TrainingJob) -> int | None:
     return job.status.checkpoint.latest_step if job.status.checkpoint is not None else None
 
 
-def _refuse(job: TrainingJob, goal: str) -> None:
+def refuse(job: TrainingJob, goal: str) -> None:
     """Raise the problem of a wait that could never end well."""
     if not goal.startswith("checkpoint") or job.status.finished:
         return
@@ -85,7 +93,7 @@ async def until(connection: Connection, name: str, goal: str, session: Session) 
     said: str | None = None
     async for job in one_job(connection, name):
         if said is None:
-            _refuse(job, goal)
+            refuse(job, goal)
         code = outcome(job, goal)
         if code is not None:
             session.terminal.data(escape(_end(job, goal, code, session)))
@@ -95,7 +103,7 @@ async def until(connection: Connection, name: str, goal: str, session: Session) 
             said = now
             session.terminal.message(escape(sentence(job, session.now())))
     raise Problem(
-        f"job {name} was deleted before it was {_in_words(goal)}",
+        f"job {name} was deleted before it was {in_words(goal)}",
         "",
         "'ganger list' shows what is left",
         code=Code.NOT_FOUND,
@@ -108,7 +116,8 @@ def _end(job: TrainingJob, goal: str, code: Code, session: Session) -> str:
     return sentence(job, session.now())
 
 
-def _in_words(goal: str) -> str:
+def in_words(goal: str) -> str:
+    """Return what a job is that is there, such as 'complete' or 'saved'."""
     match = _CHECKPOINT_OF.fullmatch(goal)
     if match is not None:
         return f"saved at step {match[1]} or later"
@@ -146,7 +155,7 @@ def wait(session: Session, target: Target, name: str, goal: str, timeout: int | 
                 return await until(connection, name, goal, session)
         except TimeoutError:
             raise Problem(
-                f"job {name} is not {_in_words(goal)} after {timeout} s",
+                f"job {name} is not {in_words(goal)} after {timeout} s",
                 "",
                 f"'ganger status {name}' tells what it waits for",
                 code=Code.TIMEOUT,

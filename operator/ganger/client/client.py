@@ -1,0 +1,345 @@
+"""`Client`: one way to a cluster, and the verbs of `ganger` as calls that return typed values."""
+
+import asyncio
+import builtins
+import os
+import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from ganger.api.defaults import fill
+from ganger.api.status import CheckpointStatus, TrainingJobStatus
+from ganger.api.types import TrainingJob, decode
+from ganger.cli import jobs, report, request, setting, status, submit, suspension, wait
+from ganger.cli import metrics as figures
+from ganger.cli.connection import Connection
+from ganger.cli.live import one_job
+from ganger.cli.podlog import Range
+from ganger.cli.problem import Code, Problem, doing, from_api
+from ganger.cli.render import IMAGE, placed
+from ganger.cli.sentence import sentence
+from ganger.cli.session import Session, Target
+from ganger.cli.terminal import Terminal
+from ganger.client import following, given
+from ganger.client.background import Background
+from ganger.client.following import LogLine
+from ganger.client.given import Manifest
+from ganger.kube.errors import ApiError
+from ganger.kube.resources import TRAINING_JOBS
+from ganger.plan import pods
+
+T = TypeVar("T")
+
+
+class _Silent(Terminal):
+    """Nobody reads along: what a command would say is in what a call returns."""
+
+    def data(self, text: str) -> None:
+        return
+
+    def message(self, text: str, *styles: str) -> None:
+        return
+
+
+@asynccontextmanager
+async def _within(seconds: float | None, what: str) -> AsyncIterator[None]:
+    """Turn the end of the time into a Problem. what: what is not the case then."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        fix = "'describe' tells what the job does or waits for"
+        raise Problem(f"{what} after {seconds} s", "", fix, code=Code.TIMEOUT) from None
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"the API server warns: {text}", stacklevel=2)
+
+
+class Client:
+    """A cluster, opened at the first call that needs it. Calls raise `Problem`, which says what, why and what to do.
+
+    namespace, context, kubeconfig, act_as, act_as_groups: as the options of `ganger`; without them a pod asks with its
+    service account, and everybody else with the kubeconfig. request_seconds: how long one request may take.
+    Use it as a context, or call `close`. Calls may come from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: str | os.PathLike[str] | None = None,
+        act_as: str | None = None,
+        act_as_groups: tuple[str, ...] = (),
+        request_seconds: int | None = None,
+    ) -> None:
+        self._target = Target(
+            namespace=namespace,
+            context=context,
+            kubeconfig=os.fspath(kubeconfig) if kubeconfig is not None else None,
+            act_as=act_as,
+            act_as_groups=act_as_groups,
+            seconds=request_seconds,
+        )
+        self._session = Session(terminal=_Silent())
+        self._background = Background()
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; iterators that still wait end with an error."""
+        if not self._closed:
+            self._closed = True
+            self._background.run(self._stack.aclose())
+            self._background.close()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that calls are about: the one that was named, else that of the context or of the pod."""
+        return self._run(self._open()).namespace
+
+    # --- without a cluster -------------------------------------------------------------------------------------------
+    @staticmethod
+    def validate(manifest: Manifest, *profiles: str | os.PathLike[str]) -> TrainingJob:
+        """Return the job of a manifest: a path, a dictionary or a job. Raises Problem with every mistake and its line.
+
+        profiles: files with the TrainingProfile that it names.
+        """
+        found = given.document(manifest, *profiles, needed=False).job
+        assert found is not None, "a document without mistakes has a job"
+        return found
+
+    @staticmethod
+    def render(
+        manifest: Manifest, *profiles: str | os.PathLike[str], namespace: str | None = None, attempt: int = 0
+    ) -> builtins.list[dict[str, Any]]:
+        """Return every object that the operator would create for the job, by the operator's own builders."""
+        found = given.document(manifest, *profiles, needed=True).job
+        assert found is not None, "a document without mistakes has a job"
+        return pods.objects(fill(placed(found, namespace), IMAGE), attempt)
+
+    # --- one job -----------------------------------------------------------------------------------------------------
+    def submit(self, manifest: Manifest, *, if_exists: Literal["fail", "skip", "replace"] = "fail") -> TrainingJob:
+        """Create the job and return it as it is stored. if_exists: what to do about a job of that name."""
+        document = given.document(manifest, needed=False, alone=True)
+
+        async def body(connection: Connection) -> TrainingJob:
+            where = replace(connection, namespace=submit.namespace_of(document, self._target, connection))
+            created = await submit.send(self._session, where, document, if_exists)
+            return await jobs.job(where, created.name)
+
+        return self._with_cluster(body)
+
+    def rehearse(self, manifest: Manifest) -> TrainingJob:
+        """Return the job as the API server would store it; nothing is stored."""
+        document = given.document(manifest, needed=False, alone=True)
+
+        async def body(connection: Connection) -> TrainingJob:
+            where = replace(connection, namespace=submit.namespace_of(document, self._target, connection))
+            return decode(await submit.rehearse(where, document))
+
+        return self._with_cluster(body)
+
+    def get(self, name: str) -> TrainingJob:
+        """Return a job."""
+        return self._with_cluster(lambda connection: jobs.job(connection, name))
+
+    def status(self, name: str) -> TrainingJobStatus:
+        """Return what the operator says of a job."""
+        return self.get(name).status
+
+    def describe(self, name: str) -> str:
+        """Return the page of `ganger status`: what the job does, what it waits for and what to do about it."""
+
+        async def body(connection: Connection) -> str:
+            return "\n".join(report.page(await status.look(connection, name, self._session)))
+
+        return self._with_cluster(body)
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """Return the newest figures of the training by name; what nobody has reported is absent."""
+        return figures.values(self.get(name))
+
+    def checkpoint(self, name: str) -> CheckpointStatus | None:
+        """Return what is known of the newest checkpoint, None before the first."""
+        point = self.status(name).checkpoint
+        return point if point is not None and point.latest_step is not None else None
+
+    def watch(self, name: str) -> Iterator[TrainingJob]:
+        """Yield the job at once and after every change, until it is over or gone. Never polls."""
+
+        async def changes(connection: Connection) -> AsyncIterator[TrainingJob]:
+            async for job in one_job(connection, name):
+                yield job
+                if job.status.finished:
+                    return
+
+        return self._stream(changes)
+
+    def wait(self, name: str, goal: str = "complete", *, seconds: float | None = None) -> TrainingJob:
+        """Return the job once it is complete, running, failed, suspended, or has a checkpoint or checkpoint=STEP.
+
+        Raises Problem: its code is FAILED where the job ended otherwise, TIMEOUT after so many seconds, NOT_FOUND where
+        there is no such job any more, USAGE for another goal.
+        """
+        if not wait.is_goal(goal):
+            raise Problem(f"{goal!r} is {wait.NO_GOAL}", code=Code.USAGE)
+
+        async def body(connection: Connection) -> TrainingJob:
+            async with _within(seconds, f"job {name} is not {wait.in_words(goal)}"):
+                return await self._until(connection, name, goal)
+
+        return self._with_cluster(body)
+
+    def logs(
+        self,
+        name: str,
+        *,
+        follow: bool = False,
+        worker: int | None = None,
+        attempt: int | None = None,
+        tail: int | None = None,
+        since_seconds: float | None = None,
+    ) -> Iterator[LogLine]:
+        """Yield what the workers wrote, in the order of time; following, through restarts until the job is over.
+
+        attempt: of an earlier one, which cannot be followed. tail: only so many of the last lines of each worker.
+        """
+        if follow and attempt is not None:
+            raise Problem("an earlier attempt cannot be followed", "", "leave attempt or follow out", code=Code.USAGE)
+        since = self._session.now() - timedelta(seconds=since_seconds) if since_seconds is not None else None
+        wanted = Range(tail=tail, since=since)
+        return self._stream(
+            lambda connection: following.lines(
+                connection, self._session, name, follow=follow, worker=worker, attempt=attempt, wanted=wanted
+            )
+        )
+
+    def suspend(self, name: str) -> None:
+        """Stop a job after a checkpoint. Does nothing where it is suspended already."""
+        self._with_cluster(lambda connection: suspension.change(connection, name, suspended=True))
+
+    def resume(self, name: str) -> None:
+        """Let a suspended job go on from its checkpoint. Does nothing where it is not suspended."""
+        self._with_cluster(lambda connection: suspension.change(connection, name, suspended=False))
+
+    def set(
+        self, name: str, settings: Mapping[str, Any], *, wait: bool = False, seconds: float | None = None
+    ) -> TrainingJob:
+        """Change settings of a job while it trains; None takes one out. Returns the job.
+
+        wait: until all workers train with them; the Problem of a task that refuses one says why.
+        """
+        changes = setting.checked(settings)
+
+        async def body(connection: Connection) -> TrainingJob:
+            job, _ = await setting.send(connection, self._session, name, changes, waits=wait)
+            if not wait:
+                return await jobs.job(connection, name)
+            async with _within(seconds, f"job {name} does not train with it"):
+                return await setting.answered(connection, job, changes, self._session)
+
+        return self._with_cluster(body)
+
+    def request_checkpoint(self, name: str, *, wait: bool = False, seconds: float | None = None) -> TrainingJob:
+        """Ask a running job to save now. Returns the job. wait: until the checkpoint is committed."""
+
+        async def body(connection: Connection) -> TrainingJob:
+            job, asked = await request.ask(connection, self._session, name, "checkpoint", waits=wait)
+            if not wait:
+                return await jobs.job(connection, name)
+            async with _within(seconds, f"job {name} has no new checkpoint"):
+                return await request.committed(connection, job, asked, self._session)
+
+        return self._with_cluster(body)
+
+    def request_stacks(self, name: str) -> None:
+        """Ask every worker to write into its log where its processes are."""
+        self._with_cluster(lambda connection: request.ask(connection, self._session, name, "stacks"))
+
+    def delete(self, name: str) -> None:
+        """Delete a job and its pods; whether its checkpoints stay, spec.checkpoint.volume.whenDeleted says."""
+
+        async def body(connection: Connection) -> None:
+            job = await jobs.job(connection, name)
+            with doing(f"deleting job {name}"):
+                await connection.cluster.delete(TRAINING_JOBS, connection.namespace, name, uid=job.metadata.uid)
+
+        self._with_cluster(body)
+
+    # --- all jobs ----------------------------------------------------------------------------------------------------
+    def list(self, *, labels: str = "", all_namespaces: bool = False) -> builtins.list[TrainingJob]:
+        """Return the jobs of the namespace, or of all of them. labels: only those with these, as in team=vision."""
+
+        async def body(connection: Connection) -> builtins.list[TrainingJob]:
+            where = None if all_namespaces else connection.namespace
+            with doing("listing jobs"):
+                found, _ = await jobs.items(connection, TRAINING_JOBS, where, label_selector=labels)
+            return [jobs.typed(one, TrainingJob) for one in found]
+
+        return self._with_cluster(body)
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+    async def _until(self, connection: Connection, name: str, goal: str) -> TrainingJob:
+        async for job in one_job(connection, name):
+            wait.refuse(job, goal)
+            code = wait.outcome(job, goal)
+            if code == Code.COMPLETE:
+                return job
+            if code is not None:
+                said = sentence(job, self._session.now())
+                raise Problem(f"job {name} is not {wait.in_words(goal)}", said, "'describe' tells more", code=code)
+        raise Problem(f"job {name} was deleted", "", "'list' shows what is left", code=Code.NOT_FOUND)
+
+    async def _open(self) -> Connection:
+        async with self._opening:
+            if self._connection is None:
+                self._connection = await self._stack.enter_async_context(self._session.connect(self._target))
+                self._connection.warnings.tell = _warn
+            return self._connection
+
+    def _with_cluster(self, body: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        async def connected() -> T:
+            return await body(await self._open())
+
+        return self._run(connected())
+
+    def _stream(self, make: Callable[[Connection], AsyncIterator[T]]) -> Iterator[T]:
+        self._refuse_closed()
+
+        async def connected() -> AsyncIterator[T]:
+            async for item in make(await self._open()):
+                yield item
+
+        try:
+            yield from self._background.iterate(connected())
+        except ApiError as error:
+            raise from_api(error, "the request") from error
+
+    def _run(self, body: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            body.close()
+        self._refuse_closed()
+        try:
+            return self._background.run(body)
+        except ApiError as error:
+            raise from_api(error, "the request") from error
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Problem("the client is closed", "", "make another one", code=Code.USAGE)
