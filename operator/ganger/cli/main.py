@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
     "resume": ("suspension:resume", "Let a suspended job go on from its checkpoint."),
+    "retry": ("retry:retry", "Start a failed job anew, from its newest checkpoint."),
     "request": ("request:request", "Ask a running job for a checkpoint now, or for the stacks of its processes."),
     "set": ("setting:set_", "Change settings of a job while it trains, on all workers after one step."),
     "metrics": ("metrics:metrics", "Print the newest figures of a job: loss, throughput, its own metrics."),

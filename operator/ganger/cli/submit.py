@@ -83,14 +83,14 @@ def submit(
             if len(documents) > 1:
                 session.terminal.message(escape(f"watch it with: ganger watch {created.name} -n {where.namespace}"))
                 continue
-            for line in _next(created.name, where.namespace):
+            for line in next_commands(created.name, where.namespace):
                 session.terminal.message(escape(line))
         return _print(session, rehearsed) if dry_run else Code.COMPLETE
 
     return session.with_cluster(target, body)
 
 
-def _next(name: str, namespace: str) -> list[str]:
+def next_commands(name: str, namespace: str) -> list[str]:
     """Return where the job is, and the commands that are useful now."""
     words = f"{name} -n {namespace}"
     commands = [
@@ -160,7 +160,7 @@ async def send(session: Session, connection: Connection, document: Document, if_
         if if_exists == "skip":
             session.terminal.data(escape(f"{document.name} is there already"))
             return present.metadata
-        await _remove(connection, present)
+        await remove(connection, present)
         with doing(what):
             created, word = await _create(connection, document, what), "replaced"
     session.terminal.data(escape(f"{created.name} {word}"))
@@ -187,7 +187,7 @@ def _refused(error: Invalid, document: Document, what: str) -> Problem:
     return Problem(known.what, escape("; ".join(places)) or known.why, known.fix, code=known.code)
 
 
-async def _remove(connection: Connection, job: TrainingJob) -> None:
+async def remove(connection: Connection, job: TrainingJob) -> None:
     """Delete this very job and return when it is gone."""
     name = job.metadata.name
     with doing(f"deleting {name}"):
