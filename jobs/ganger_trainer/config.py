@@ -54,6 +54,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     log_every_seconds: Annotated[float, Meta(gt=0)] = 5.0
     evaluate_every_steps: Positive | None = None  # default: at the end of each epoch
     parameter_check_every_steps: Positive | None = None  # compare the parameters of all ranks, bit for bit
+    detect_anomaly: bool = False  # name the operation that makes the first NaN or infinity; several times slower
     deterministic: bool = False  # refuse kernels that differ from run to run; slower
     threads: Positive | None = None  # per process; default: the CPUs of the pod divided by its processes
     data_workers: Annotated[int, Meta(ge=0)] = 0  # processes that read a map-style data set ahead
@@ -104,6 +105,10 @@ def check(config: TrainConfig) -> list[str]:
         problems.append(f"clipNorm must be a finite number > 0, got {config.clip_norm}")
     if config.micro_batch is not None and config.micro_batch > config.batch_size:
         problems.append(f"microBatch {config.micro_batch} must not exceed batchSize {config.batch_size}")
+    if config.detect_anomaly and config.precision == "fp16":
+        problems.append("detectAnomaly cannot tell a mistake from the overflows of precision fp16: use bf16 or fp32")
+    if config.detect_anomaly and config.compile:
+        problems.append("detectAnomaly needs compile: false, a compiled graph is one operation")
     return problems
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import torch
 
 from ganger.contract import ExitCode
+from ganger_trainer import anomaly, cpus, feed, loop, mfu, randomness, ranks, rollback, signals, sinks, stacks, task
 from ganger_trainer import config as configs
-from ganger_trainer import cpus, feed, loop, mfu, randomness, ranks, rollback, signals, sinks, stacks, task
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
 from ganger_trainer.failures import UserError, classify, is_peer_lost
@@ -92,6 +92,8 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
     config = live.config
     parts = _parts(job, config, gang, worker.world_size_max)
     parts.live = live
+    if config.detect_anomaly:
+        parts.task = anomaly.Watched(job, parts.model, lambda: parts.step)
     every = config.evaluate_every_steps or parts.order.steps_per_epoch
     observer = Observer(gang, sender, job, evaluate_every=every)
     parts.beat = beat or parts.beat
@@ -109,7 +111,8 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
         surely=True,
     )
     try:
-        done = rollback.train(parts, gang, keeper, observer, sender, worker.non_finite)
+        with anomaly.watching(config.detect_anomaly):
+            done = rollback.train(parts, gang, keeper, observer, sender, worker.non_finite)
     except Exception as error:
         keeper.settle(SETTLE_VICTIM_SECONDS if is_peer_lost(error) else SETTLE_SECONDS)
         observer.sinks.close("Failed")

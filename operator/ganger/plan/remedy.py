@@ -56,7 +56,13 @@ CLASSES: dict[str, FailureClass] = {
     "NonFiniteLoss": FailureClass(
         cause="the loss became NaN or infinite",
         remedy="lower the learning rate, clip gradients, or use bf16 instead of fp16; the last checkpoint is from "
-        "before it, and failurePolicy.nonFinite: Rollback goes back to it and skips the data",
+        "before it, and failurePolicy.nonFinite: Rollback goes back to it and skips the data; "
+        "config.detectAnomaly names the operation",
+    ),
+    "NonFiniteOperation": FailureClass(
+        cause="config.detectAnomaly found the operation that made the first NaN or infinity",
+        remedy="the message names operation, line and module: keep its input away from where it has no derivative (an "
+        "epsilon under a root, a clamp before a logarithm), then turn detectAnomaly off",
     ),
     "ReplicaDivergence": FailureClass(
         cause="the replicas of the model are no longer equal",

@@ -59,3 +59,16 @@ def test_a_flipped_bit_is_found_at_the_step_that_the_config_names(gangs):
     assert ["ReplicaDivergence"] * 2 == [message["reason"] for message in ending.messages]
     assert "at step 14" in ending.messages[0]["message"]
     assert "which of the 2 ranks is wrong cannot be told" in ending.messages[0]["message"]
+
+
+def test_an_anomaly_on_one_rank_is_named_by_it_and_ends_the_others(gangs):
+    gang = gangs(
+        config={"steps": 60, "nanAt": 23, "nanRank": 1, "detectAnomaly": True},
+        environ={"GANGER_NON_FINITE": "Rollback", "GANGER_MAX_ROLLBACKS": "2"},
+    )
+    ending = gang.run()
+
+    assert [ExitCode.RETRYABLE, ExitCode.USER_DATA] == ending.codes
+    assert ["PeerLost", "NonFiniteOperation"] == [message["reason"] for message in ending.messages]
+    assert "at step 23 the forward pass made a loss of nan" in ending.messages[1]["message"]
+    assert 20 == ending.messages[0]["checkpoint"]["step"]
