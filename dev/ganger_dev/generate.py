@@ -27,12 +27,18 @@ def _profile_crd() -> str:
     return _CRD_HEAD + crd.as_yaml(crd.profile_crd())
 
 
-# Each checked-in file and what makes its text. The first two serve Helm and `kubectl apply --server-side -f` alike.
+def _session_crd() -> str:
+    return _CRD_HEAD + crd.as_yaml(crd.session_crd())
+
+
+# Each checked-in file and what makes its text. The first three serve Helm and `kubectl apply --server-side -f` alike.
 OUTPUTS: dict[str, Callable[[], str]] = {
     "charts/ganger/files/trainingjobs.yaml": _crd,
     "charts/ganger/files/trainingprofiles.yaml": _profile_crd,
+    "charts/ganger/files/devsessions.yaml": _session_crd,
     "docs/reference/trainingjob.md": reference.markdown,
     "docs/reference/trainingprofile.md": reference.profile_markdown,
+    "docs/reference/devsession.md": reference.session_markdown,
     "docs/reference/metrics.md": metrics_page.markdown,
     "docs/failures.md": failures_page.markdown,
     **dashboards.outputs(),

@@ -18,6 +18,9 @@ SHORT_NAMES: Final = ("tj", "tjob")
 PROFILE_KIND: Final = "TrainingProfile"
 PROFILE_PLURAL: Final = "trainingprofiles"
 PROFILE_SHORT_NAMES: Final = ("tprof",)
+SESSION_KIND: Final = "DevSession"
+SESSION_PLURAL: Final = "devsessions"
+SESSION_SHORT_NAMES: Final = ("devs",)
 FIELD_MANAGER: Final = "ganger"
 
 # --- labels and annotations of every object that Ganger makes ---
@@ -27,8 +30,11 @@ LABEL_JOB_UID: Final = "ganger.dev/job-uid"  # tells a job from its same-named p
 LABEL_ATTEMPT: Final = "ganger.dev/attempt"  # attempts count from 0
 LABEL_WORKER: Final = "ganger.dev/worker"  # index of the pod in its gang, from 0
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+LABEL_SESSION: Final = "ganger.dev/session"  # the session's name
+LABEL_SESSION_UID: Final = "ganger.dev/session-uid"
 MANAGED_BY: Final = "ganger"
 CONTAINER: Final = "trainer"
+SESSION_CONTAINER: Final = "session"
 
 # --- environment of a worker ---
 # Read by the supervisor; `ganger run` and the pod builder write the same names through the same function.
@@ -93,6 +99,35 @@ GRACE_SECONDS: Final = 60  # default of spec.terminationGracePeriodSeconds
 RESTART_GRACE_SECONDS: Final = 5  # for the victims of a failure: the gang is broken, there is nothing left to save
 
 ROLLBACKS_MAX: Final = 3  # by default
+
+# --- a dev session (docs/adr/0028-dev-sessions.md) ---
+# Its pod is NAME-dev-N: N counts its starts, status.start. The Secret with the token is NAME-dev, status.secretName.
+ENV_SESSION: Final = "GANGER_SESSION"  # its name
+ENV_SESSION_JUPYTER_PORT: Final = "GANGER_SESSION_JUPYTER_PORT"  # absent: no Jupyter
+ENV_SESSION_SSH_PORT: Final = "GANGER_SESSION_SSH_PORT"  # absent: no SSH
+ENV_SESSION_HEALTH_PORT: Final = "GANGER_SESSION_HEALTH_PORT"
+ENV_SESSION_SECRET_DIR: Final = "GANGER_SESSION_SECRET_DIR"  # noqa: S105 - a folder of SESSION_TOKEN_FILE and SESSION_KEYS_FILE
+ENV_SESSION_WORKSPACE: Final = "GANGER_SESSION_WORKSPACE"
+ENV_SESSION_IDLE_SECONDS: Final = "GANGER_SESSION_IDLE_SECONDS"  # 0: never
+ENV_SESSION_MAX_SECONDS: Final = "GANGER_SESSION_MAX_SECONDS"  # that are left when the pod is made
+SESSION_JUPYTER_PORT: Final = 8888
+SESSION_SSH_PORT: Final = 2222
+SESSION_HEALTH_PORT: Final = 8890
+SESSION_HEALTH_PATH: Final = "/healthz"  # 200 once everything that the session asks for answers
+SESSION_SECRET_MOUNT: Final = "/var/run/ganger-session"  # noqa: S105
+SESSION_TOKEN_FILE: Final = "token"  # noqa: S105 - its name
+SESSION_KEYS_FILE: Final = "authorized_keys"  # there with SSH alone; the kubelet brings changes
+WORKSPACE_MOUNT: Final = "/workspace"  # HOME too
+ANNOTATION_AUTHORIZED_KEYS: Final = "ganger.dev/authorized-keys"  # of the pod, so that the kubelet can project it
+# Of a DevSession: an RFC 3339 time. One that is newer than status.endTime starts an ended session again.
+ANNOTATION_START: Final = "ganger.dev/start-requested-at"
+# The termination message of a session that ended by itself: one JSON object with
+#   outcome           Ended
+#   reason            one of SESSION_ENDS: idle for idleSeconds, older than maxSeconds, asked to stop (SIGTERM)
+#   message           one sentence for people
+#   lastActivityTime  RFC 3339
+SESSION_ENDED: Final = "Ended"
+SESSION_ENDS: Final = ("Idle", "Expired", "Stopped")
 
 CONTROL_MOUNT: Final = "/var/run/ganger"  # token and ca.crt, projected by the kubelet
 

@@ -1,4 +1,4 @@
-"""The two CustomResourceDefinitions, made from the Structs. The checked-in files are written by `make generate`."""
+"""The CustomResourceDefinitions, made from the Structs. The checked-in files are written by `make generate`."""
 
 from functools import cache
 from typing import Any
@@ -9,6 +9,7 @@ from ganger.api.merge import PROFILED
 from ganger.api.rule import fields_read, rule_block
 from ganger.api.rules import RULES
 from ganger.api.schema import of_struct
+from ganger.api.session import DevSession, DevSessionSpec, DevSessionStatus
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.contract import (
@@ -20,6 +21,9 @@ from ganger.contract import (
     PROFILE_KIND,
     PROFILE_PLURAL,
     PROFILE_SHORT_NAMES,
+    SESSION_KIND,
+    SESSION_PLURAL,
+    SESSION_SHORT_NAMES,
     SHORT_NAMES,
 )
 
@@ -46,6 +50,14 @@ PROFILE_COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
     ("Priority", "string", ".spec.priorityClassName", False),
     ("Age", "date", ".metadata.creationTimestamp", False),
 )
+SESSION_COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
+    ("Phase", "string", ".status.phase", False),
+    ("Job", "string", ".spec.fromJob", False),
+    ("Idle-Since", "date", ".status.lastActivityTime", False),
+    ("Age", "date", ".metadata.creationTimestamp", False),
+    ("Pod", "string", ".status.pod", True),
+    ("Message", "string", ".status.message", True),
+)
 # What `kubectl get tj --field-selector` and a watch may select by.
 SELECTABLE = (".status.phase", ".spec.suspend", ".spec.managedBy", ".spec.priorityClassName")
 
@@ -53,7 +65,11 @@ SELECTABLE = (".status.phase", ".spec.suspend", ".spec.managedBy", ".spec.priori
 @cache
 def schema(kind: str = KIND) -> dict[str, Any]:
     """Return the structural schema of one of our kinds, as the API server and the CLI apply it. Do not change it."""
-    root: dict[str, Any] = of_struct(TrainingJob) if kind == KIND else {"type": "object", "description": _PROFILE}
+    root: dict[str, Any] = {
+        KIND: lambda: of_struct(TrainingJob),
+        SESSION_KIND: lambda: of_struct(DevSession),
+        PROFILE_KIND: lambda: {"type": "object", "description": _PROFILE},
+    }[kind]()
     root["required"] = ["spec"]
     root["properties"] = {
         "apiVersion": {"type": "string", "description": f"Always {API_GROUP}/{API_VERSION}."},
@@ -63,6 +79,8 @@ def schema(kind: str = KIND) -> dict[str, Any]:
     }
     if kind == KIND:
         root["properties"] |= {"spec": of_struct(TrainingJobSpec), "status": of_struct(TrainingJobStatus)}
+    elif kind == SESSION_KIND:
+        root["properties"] |= {"spec": of_struct(DevSessionSpec), "status": of_struct(DevSessionStatus)}
     else:
         root["properties"]["spec"] = _profile_spec()
     return root
@@ -108,9 +126,16 @@ def profile_crd() -> dict[str, Any]:
     return _definition(PROFILE_KIND, PROFILE_PLURAL, PROFILE_SHORT_NAMES, ["training"], {}, PROFILE_COLUMNS)
 
 
+def session_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of DevSession as plain values."""
+    version = {"subresources": {"status": {}}, "selectableFields": [{"jsonPath": ".status.phase"}]}
+    categories = ["all", "training"]
+    return _definition(SESSION_KIND, SESSION_PLURAL, SESSION_SHORT_NAMES, categories, version, SESSION_COLUMNS)
+
+
 def definitions() -> tuple[dict[str, Any], ...]:
-    """Return both: an operator needs both."""
-    return crd(), profile_crd()
+    """Return all of them."""
+    return crd(), profile_crd(), session_crd()
 
 
 def _definition(

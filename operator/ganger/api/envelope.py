@@ -12,7 +12,7 @@ from ganger.api.crd import schema
 from ganger.api.field_error import FieldError, below, printable
 from ganger.api.pattern import matches
 from ganger.api.workload import DNS_LABEL, DNS_SUBDOMAIN, LABEL_KEY, LABEL_VALUE
-from ganger.contract import API_GROUP, API_VERSION, KIND
+from ganger.contract import API_GROUP, API_VERSION, KIND, PROFILE_KIND
 
 _DOMAIN_LENGTH_MAX = 253
 _LABEL_LENGTH_MAX = 63
@@ -139,8 +139,8 @@ def manifest_errors(manifest: Mapping[str, object], kind: str = KIND) -> list[Fi
         return errors  # another kind altogether: its fields are not ours to judge
     metadata = manifest.get("metadata", {})
     errors += _metadata(metadata)
-    if kind != KIND and isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
-        errors += conform(metadata["name"], _OBJECT_NAME, "metadata.name")  # a job's has a rule of its own
+    if kind == PROFILE_KIND and isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
+        errors += conform(metadata["name"], _OBJECT_NAME, "metadata.name")  # the others have rules of their own
     known = schema(kind)["properties"]
     errors += unknown_fields(manifest, known, "")
     if "spec" not in manifest:

@@ -6,13 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganger.api import freeze
-from ganger.api.crd import COLUMNS, CRD_NAME, SELECTABLE, schema
+from ganger.api.crd import COLUMNS, CRD_NAME, SELECTABLE, SESSION_COLUMNS, schema
 from ganger.api.merge import KEYS
 from ganger.api.rule import Rule
 from ganger.api.rules import RULES
+from ganger.api.session import DevSession, DevSessionSpec
+from ganger.api.session_rules import SESSION_RULES
 from ganger.api.types import TrainingJob, TrainingJobSpec
 from ganger.api.validate import PROFILE_BYTES_MAX
-from ganger.contract import API_GROUP, API_VERSION, KIND, PROFILE_KIND, PROFILE_PLURAL, PROFILE_SHORT_NAMES, SHORT_NAMES
+from ganger.contract import (
+    API_GROUP,
+    API_VERSION,
+    KIND,
+    PROFILE_KIND,
+    PROFILE_PLURAL,
+    PROFILE_SHORT_NAMES,
+    SESSION_KIND,
+    SESSION_PLURAL,
+    SESSION_SHORT_NAMES,
+    SHORT_NAMES,
+)
 
 _HEAD = f"""# {KIND} ({API_GROUP}/{API_VERSION})
 
@@ -84,22 +97,27 @@ def _tables(path: str, node: dict[str, Any]) -> Iterator[str]:
 
 
 def _blamed(rule: Rule) -> str:
-    if rule.on is TrainingJob:
+    if rule.on in (TrainingJob, DevSession):
         return rule.path.lstrip(".")
-    if rule.on is TrainingJobSpec:
+    if rule.on in (TrainingJobSpec, DevSessionSpec):
         return f"spec{rule.path}"
     return f"{rule.on.__name__}{rule.path}"
 
 
-def _rules() -> Iterator[str]:
+def _rule_table(rules: tuple[Rule, ...], kind: str) -> Iterator[str]:
     yield "\n## Rules\n"
-    yield "Checked by the API server when a job is created or changed, and by `ganger validate` without a cluster.\n"
+    when = f"when a {kind} is created or changed"
+    yield f"Checked by the API server {when}, and by `ganger validate` without a cluster.\n"
     yield "| field | rule | checked by |"
     yield "|---|---|---|"
-    for rule in RULES:
+    for rule in rules:
         text = f"{rule.message}; {rule.remedy}" if rule.remedy else rule.message
         where = "API server, CLI" if rule.cel else "CLI, controller"
         yield f"| `{_blamed(rule)}` | {text.replace('|', chr(92) + '|')} | {where} |"
+
+
+def _rules() -> Iterator[str]:
+    yield from _rule_table(RULES, "job")
     yield "\n## Changing a job\n"
     free = ", ".join(f"`{field}`" for field in TrainingJobSpec.__struct_encode_fields__ if field in freeze.FREE)
     yield f"These fields of `spec` may change at any time: {free}; with `elastic` also `workers`."
@@ -107,12 +125,16 @@ def _rules() -> Iterator[str]:
     yield f"And always: {freeze.VOLUME_MESSAGE}. Instead {freeze.VOLUME_REMEDY}."
 
 
-def _columns() -> Iterator[str]:
-    yield "\n## Columns of `kubectl get tj`\n"
+def _column_table(columns: tuple[tuple[str, str, str, bool], ...], short: str) -> Iterator[str]:
+    yield f"\n## Columns of `kubectl get {short}`\n"
     yield "| column | from | shown |"
     yield "|---|---|---|"
-    for name, _, path, wide in COLUMNS:
+    for name, _, path, wide in columns:
         yield f"| {name.upper()} | `{path.lstrip('.')}` | {'`-o wide`' if wide else 'always'} |"
+
+
+def _columns() -> Iterator[str]:
+    yield from _column_table(COLUMNS, "tj")
     yield "\nField selectors: " + ", ".join(f"`{path.lstrip('.')}`" for path in SELECTABLE) + "."
 
 
@@ -166,4 +188,27 @@ def profile_markdown() -> str:
     for name, node in schema(PROFILE_KIND)["properties"]["spec"]["properties"].items():
         cells = _row(name, node, required=False).split(" | ")
         lines.append(" | ".join(cells[:2] + cells[3:]))
+    return "\n".join(lines) + "\n"
+
+
+_SESSION_HEAD = f"""# {SESSION_KIND} ({API_GROUP}/{API_VERSION})
+
+Generated from `operator/ganger/api` by `make generate`; edit the types there, not this file.
+
+A pod with JupyterLab and SSH, of a job's image and with its volumes, that ends by itself:
+[docs/dev-sessions.md](../dev-sessions.md) tells how to use it.
+Short name: {", ".join(f"`{name}`" for name in SESSION_SHORT_NAMES)}. The definition is `{SESSION_PLURAL}.{API_GROUP}`,
+in `charts/ganger/files/{SESSION_PLURAL}.yaml`. Why it is so: docs/adr/0028-dev-sessions.md.
+"""
+
+
+def session_markdown() -> str:
+    """Return the whole reference page of DevSession."""
+    properties = schema(SESSION_KIND)["properties"]
+    lines = [_SESSION_HEAD.rstrip()]
+    lines += _tables("spec", properties["spec"])
+    lines += _rule_table(SESSION_RULES, "session")
+    lines += _tables("status", properties["status"])
+    lines += _column_table(SESSION_COLUMNS, SESSION_SHORT_NAMES[0])
+    lines.append("\nField selector: `status.phase`.")
     return "\n".join(lines) + "\n"

@@ -17,6 +17,8 @@ from ganger.api.observed import Condition
 from ganger.api.policy import Backoff, Checkpoint, CheckpointVolume, FailurePolicy, FailureRule, Hang, Keep
 from ganger.api.rule import rule_block
 from ganger.api.rules import RULES
+from ganger.api.session import DevSessionSpec, DevSessionStatus, Ssh
+from ganger.api.session_rules import SESSION_RULES
 from ganger.api.status import Said, TrainingJobStatus
 from ganger.api.types import TrainingJobSpec
 from ganger.api.workload import Resources
@@ -31,11 +33,17 @@ KEYED_LISTS: dict[tuple[type[Struct], str], str] = {
     (Resources, "claims"): "name",
     (FailurePolicy, "rules"): "name",
     (TrainingJobStatus, "conditions"): "type",
+    (DevSessionSpec, "env"): "name",
+    (DevSessionSpec, "volumes"): "name",
+    (DevSessionSpec, "volumeMounts"): "mountPath",
+    (DevSessionStatus, "conditions"): "type",
 }
 # A profile merges into these. A default that the API server fills in would look as if the user had written it, and win
 # over the profile, so the types alone know it (docs/adr/0018-profiles.md).
 OPEN: frozenset[type[Struct]] = frozenset({Resources, Checkpoint, CheckpointVolume, Keep, FailurePolicy, Backoff, Hang})
-SETS: frozenset[tuple[type[Struct], str]] = frozenset({(FailureRule, "onExitCodes"), (FailureRule, "onReasons")})
+SETS: frozenset[tuple[type[Struct], str]] = frozenset(
+    {(FailureRule, "onExitCodes"), (FailureRule, "onReasons"), (Ssh, "authorizedKeys")}
+)
 
 _REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 # metav1.Condition word for word, as every tool expects it; `observed.Condition` reads the looser ones of pods too.
@@ -185,7 +193,7 @@ def of_struct(cls: type[Struct]) -> Schema:
     required = [field.encode_name for field in info.fields if field.required]
     if required:
         result["required"] = required
-    rules = [rule_block(rule) for rule in RULES if rule.on is cls and rule.cel]
+    rules = [rule_block(rule) for rule in (*RULES, *SESSION_RULES) if rule.on is cls and rule.cel]
     if cls is TrainingJobSpec:
         rules += [freeze_block(), volume_block()]
     if rules:

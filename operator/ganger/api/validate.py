@@ -20,15 +20,17 @@ from ganger.api.observed import Metadata
 from ganger.api.rule import Rule, attribute, fields_read
 from ganger.api.rules import RULES
 from ganger.api.schema import KEYED_LISTS, SETS
+from ganger.api.session import DevSession, DevSessionSpec
+from ganger.api.session_rules import SESSION_RULES
 from ganger.api.spelling import meant
 from ganger.api.types import TrainingJob, TrainingJobSpec, decode
 from ganger.api.unsupported import unsupported as unsupported
 from ganger.api.workload import Part
-from ganger.contract import PROFILE_KIND
+from ganger.contract import PROFILE_KIND, SESSION_KIND
 
 PROFILE_BYTES_MAX = 16_384  # it becomes a part of the status of every job that names it
 _BY_STRUCT: dict[type[Struct], list[Rule]] = defaultdict(list)
-for _rule in RULES:
+for _rule in (*RULES, *SESSION_RULES):
     _BY_STRUCT[_rule.on].append(_rule)
 
 
@@ -58,15 +60,15 @@ def _all_structs(cls: type[Struct]) -> dict[type[Struct], dict[str, type[Struct]
     return found
 
 
-_STRUCTS_IN = _all_structs(TrainingJobSpec)
+_STRUCTS_IN = _all_structs(TrainingJobSpec) | _all_structs(DevSessionSpec)
 _NOT_PROFILED = set(TrainingJobSpec.__struct_encode_fields__) - PROFILED
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `\$?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?P<what>contains unknown|missing required) field `(?P<field>.*)`$", re.DOTALL)
 
 
 def _parts(value: object, path: str) -> Iterator[tuple[str, Struct]]:
-    """Yield every Struct of a job that people write, with its path."""
-    if isinstance(value, TrainingJob):
+    """Yield every Struct of a job or a session that people write, with its path."""
+    if isinstance(value, TrainingJob | DevSession):
         yield "", value
         yield from _parts(value.spec, "spec")
     elif isinstance(value, Part):
@@ -144,6 +146,28 @@ def check_manifest(manifest: Mapping[str, Any]) -> tuple[TrainingJob | None, lis
         return None, [explain(error)]
     errors = check(job)
     return (None if errors else job), errors
+
+
+def check_session(session: DevSession) -> list[FieldError]:
+    """Return every rule that the session breaks. Pure."""
+    return [error for path, part in _parts(session, "") for error in _broken(part, path, set())]
+
+
+def check_session_manifest(manifest: Mapping[str, Any]) -> tuple[DevSession | None, list[FieldError]]:
+    """Return the session of a manifest and no errors, or None and every error, as `check_manifest` does for a job."""
+    present = without_nulls(manifest, SESSION_KIND)
+    errors = manifest_errors(present, SESSION_KIND)
+    if errors:
+        misfits = [error.path for error in errors]
+        if isinstance(present.get("spec"), dict) and not {"apiVersion", "kind"} & set(misfits):
+            errors += _beside_in(present["spec"], DevSessionSpec, "spec", misfits)
+        return None, errors
+    try:
+        session = msgspec.convert({key: value for key, value in present.items() if key != "status"}, DevSession)
+    except msgspec.ValidationError as error:
+        return None, [explain(error)]
+    errors = check_session(session)
+    return (None if errors else session), errors
 
 
 def check_profile(manifest: Mapping[str, Any]) -> list[FieldError]:
