@@ -106,7 +106,7 @@ ENV_SESSION: Final = "GANGER_SESSION"  # its name
 ENV_SESSION_JUPYTER_PORT: Final = "GANGER_SESSION_JUPYTER_PORT"  # absent: no Jupyter
 ENV_SESSION_SSH_PORT: Final = "GANGER_SESSION_SSH_PORT"  # absent: no SSH
 ENV_SESSION_HEALTH_PORT: Final = "GANGER_SESSION_HEALTH_PORT"
-ENV_SESSION_SECRET_DIR: Final = "GANGER_SESSION_SECRET_DIR"  # noqa: S105 - a folder of SESSION_TOKEN_FILE and SESSION_KEYS_FILE
+ENV_SESSION_SECRET_DIR: Final = "GANGER_SESSION_SECRET_DIR"  # noqa: S105 - a folder of the two files below
 ENV_SESSION_WORKSPACE: Final = "GANGER_SESSION_WORKSPACE"
 ENV_SESSION_IDLE_SECONDS: Final = "GANGER_SESSION_IDLE_SECONDS"  # 0: never
 ENV_SESSION_MAX_SECONDS: Final = "GANGER_SESSION_MAX_SECONDS"  # that are left when the pod is made
@@ -116,7 +116,7 @@ SESSION_HEALTH_PORT: Final = 8890
 SESSION_HEALTH_PATH: Final = "/healthz"  # 200 once everything that the session asks for answers
 SESSION_SECRET_MOUNT: Final = "/var/run/ganger-session"  # noqa: S105
 SESSION_TOKEN_FILE: Final = "token"  # noqa: S105 - its name
-SESSION_KEYS_FILE: Final = "authorized_keys"  # there with SSH alone; the kubelet brings changes
+SESSION_KEYS_FILE: Final = "authorized_keys"  # there with SSH alone
 WORKSPACE_MOUNT: Final = "/workspace"  # HOME too
 ANNOTATION_AUTHORIZED_KEYS: Final = "ganger.dev/authorized-keys"  # of the pod, so that the kubelet can project it
 # Of a DevSession: an RFC 3339 time. One that is newer than status.endTime starts an ended session again.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganger.api.field_error import FieldError
-from ganger.api.validate import check_manifest, check_profile
+from ganger.api.validate import check_manifest, check_profile, check_session_manifest
 
 FOLDER = Path(__file__).parent
 
@@ -30,7 +30,8 @@ class Bad:
     @property
     def plural(self) -> str:
         """Where the API server takes it."""
-        return "trainingprofiles" if "\nkind: TrainingProfile\n" in self.text else "trainingjobs"
+        kinds = {"TrainingProfile": "trainingprofiles", "DevSession": "devsessions"}
+        return next((kinds[kind] for kind in kinds if f"\nkind: {kind}\n" in self.text), "trainingjobs")
 
     @property
     def readable(self) -> bool:
@@ -39,8 +40,11 @@ class Bad:
 
 
 def mistakes(manifest: Mapping[str, Any]) -> list[FieldError]:
-    """What the offline check says of a manifest of either kind."""
-    return check_profile(manifest) if manifest.get("kind") == "TrainingProfile" else check_manifest(manifest)[1]
+    """What the offline check says of a manifest of any of our kinds."""
+    if manifest.get("kind") == "TrainingProfile":
+        return check_profile(manifest)
+    check = check_session_manifest if manifest.get("kind") == "DevSession" else check_manifest
+    return check(manifest)[1]
 
 
 def _read(path: Path) -> Bad:

@@ -48,14 +48,16 @@ class Ssh(Part, frozen=True, kw_only=True):
                 Meta(
                     pattern=AUTHORIZED_KEY,
                     max_length=4096,
-                    examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI... ann@laptop"],
+                    examples=[
+                        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqYyZ7DZCkEpcvzJXWLzmJxIJmX9vXKD3LQ4Xq1cA2u ann@laptop"
+                    ],
                 ),
             ],
             ...,
         ],
         Meta(
             description="Public keys that may log in, one line each without options: ed25519, ecdsa, RSA from 3072 "
-            "bits. Changes reach a running session within two minutes.",
+            "bits. Changes hold from the next start.",
             min_length=1,
             max_length=16,
         ),

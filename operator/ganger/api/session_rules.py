@@ -12,7 +12,8 @@ from ganger.api.workload import LABEL_KEY
 from ganger.contract import API_GROUP, CODE_MOUNT, SESSION_SECRET_MOUNT, WORKSPACE_MOUNT
 
 RSA_BITS_MIN = 3072
-_RSA_CHARACTERS_MIN = 548  # "ssh-rsa " and the base64 of the shortest such key
+WEAK = f"is an RSA key of less than {RSA_BITS_MIN} bits"
+_RSA_CHARACTERS_MIN = 540  # of the base64 of the shortest such key
 _UP = r"(^|/)\.\.?(/|$)"
 
 
@@ -33,20 +34,16 @@ def key_trouble(line: str) -> str:
     if fields[0] != kind.encode() or len(fields) < 2:
         return "is of another type inside than its first word says"
     if kind == "ssh-rsa" and (len(fields) != 3 or int.from_bytes(fields[2]).bit_length() < RSA_BITS_MIN):
-        return f"is an RSA key of less than {RSA_BITS_MIN} bits"
+        return WEAK
     return ""
 
 
 def _are_whole(ssh: Ssh) -> bool:
-    return all(key_trouble(line) in ("", f"is an RSA key of less than {RSA_BITS_MIN} bits") for line in _keys(ssh))
+    return not {key_trouble(line) for line in ssh.authorized_keys} - {"", WEAK}
 
 
 def _are_strong(ssh: Ssh) -> bool:
-    return not any(key_trouble(line).startswith("is an RSA key") for line in _keys(ssh))
-
-
-def _keys(ssh: Ssh) -> tuple[str, ...]:
-    return ssh.authorized_keys
+    return WEAK not in map(key_trouble, ssh.authorized_keys)
 
 
 def _beside_claim(field: str, attribute: str) -> Rule:
@@ -163,7 +160,7 @@ SESSION_RULES: tuple[Rule, ...] = (
         on=Ssh,
         path=".authorizedKeys",
         cel="self.authorizedKeys.all(key, !key.startsWith('ssh-rsa ') || "
-        f"size(key.split(' ')[1]) >= {_RSA_CHARACTERS_MIN - len('ssh-rsa ')})",
+        f"size(key.split(' ')[1]) >= {_RSA_CHARACTERS_MIN})",
         holds=_are_strong,
         message=f"an RSA key must have at least {RSA_BITS_MIN} bits",
         remedy="make another one with `ssh-keygen -t ed25519`",

@@ -28,7 +28,7 @@ from ganger.plan.site import NOWHERE, Site
 USER_ID = 1000  # of the pytorch-cuda image; fsGroup lets it write to the volumes
 SUPERVISOR = ("python", "-m", "ganger_trainer")
 
-_POD_SECURITY = {
+POD_SECURITY = {
     "runAsNonRoot": True,
     "runAsUser": USER_ID,
     "runAsGroup": USER_ID,
@@ -37,7 +37,7 @@ _POD_SECURITY = {
     "fsGroupChangePolicy": "OnRootMismatch",
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_CONTAINER_SECURITY = {
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -93,7 +93,7 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
         "env": _environment(job, attempt, worker, site),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "volumeMounts": mounts,
-        "securityContext": _CONTAINER_SECURITY,
+        "securityContext": CONTAINER_SECURITY,
         # A container that dies before the supervisor wrote its last word still says something.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -103,14 +103,47 @@ def _container(job: TrainingJob, attempt: int, worker: int, site: Site, mounts: 
         container["args"] = list(SUPERVISOR)  # the image's entry point, an init process, stays in front
         if site.listens and site.restarts_containers:
             container |= _RESTARTABLE
+    return container | supplies(job)
+
+
+def supplies(job: TrainingJob) -> dict[str, Any]:
+    """Return what the container of a worker, or of a session, gets from its job: resources, Secrets and ConfigMaps."""
+    spec = job.spec
+    found: dict[str, Any] = {}
     resources = encode(spec.resources)
     if spec.resources.claims:
         resources["claims"] = claims.of_container(spec.resources)
     if resources:
-        container["resources"] = resources
+        found["resources"] = resources
     if spec.env_from:
-        container["envFrom"] = [encode(source) for source in spec.env_from]
-    return container
+        found["envFrom"] = [encode(source) for source in spec.env_from]
+    return found
+
+
+def frame(job: TrainingJob, name: str, container: dict[str, Any], pod_volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the spec of a pod around one container: what is safe, and where its job wants it. Pure."""
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "hostname": name,
+        "terminationGracePeriodSeconds": job.spec.termination_grace_period_seconds,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY,
+        "containers": [container],
+        "volumes": pod_volumes,
+    }
+    for field in _PLACEMENT:
+        value = getattr(job.spec, field)
+        if value is not None:
+            spec[_camel(field)] = value
+    if job.spec.node_selector:
+        spec["nodeSelector"] = job.spec.node_selector
+    spec["tolerations"] = tolerations.of_worker(job)
+    if job.spec.resources.claims:
+        spec["resourceClaims"] = claims.of_pod(job.spec.resources)
+    if job.spec.image_pull_secrets:
+        spec["imagePullSecrets"] = [encode(secret) for secret in job.spec.image_pull_secrets]
+    return spec
 
 
 def pod(
@@ -131,35 +164,16 @@ def pod(
         annotations[ANNOTATION_CONTROL_CA] = site.authority
     if job.status.excluded_nodes:
         annotations[ANNOTATION_EXCLUDED] = ",".join(job.status.excluded_nodes)
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "hostname": names.pod(job.metadata.name, attempt, worker),
-        "terminationGracePeriodSeconds": job.spec.termination_grace_period_seconds,
-        "enableServiceLinks": False,
-        "automountServiceAccountToken": False,
-        "securityContext": _POD_SECURITY,
-        "containers": [_container(job, attempt, worker, site, mounts)],
-        "volumes": pod_volumes,
-    }
+    container = _container(job, attempt, worker, site, mounts)
+    spec = frame(job, names.pod(job.metadata.name, attempt, worker), container, pod_volumes)
     if job.spec.most_workers > 1:
         spec["subdomain"] = names.service(job.metadata.name)
     if grouped:
         spec["schedulingGroup"] = {"podGroupName": names.pod_group(job.metadata.name, attempt)}
-    for field in _PLACEMENT:
-        value = getattr(job.spec, field)
-        if value is not None:
-            spec[_camel(field)] = value
-    if job.spec.node_selector:
-        spec["nodeSelector"] = job.spec.node_selector
     if affinity := avoid.affinity(placement.affinity(job, attempt), job.status.excluded_nodes):
         spec["affinity"] = affinity
-    spec["tolerations"] = tolerations.of_worker(job)
     if job.spec.topology_spread_constraints:
         spec["topologySpreadConstraints"] = list(job.spec.topology_spread_constraints)
-    if job.spec.resources.claims:
-        spec["resourceClaims"] = claims.of_pod(job.spec.resources)
-    if job.spec.image_pull_secrets:
-        spec["imagePullSecrets"] = [encode(secret) for secret in job.spec.image_pull_secrets]
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -54,6 +54,11 @@ def _unscheduled(pod: Pod) -> Waiting | None:
     return None
 
 
+def of_pod(pod: Pod) -> Waiting | None:
+    """Return the obstacle of one pod, None where none is known."""
+    return _trouble(pod) or _unscheduled(pod)
+
+
 def waiting(gang: Gang, group: PodGroup | None = None) -> Waiting:
     """Return the first obstacle of the lowest worker; where there is none, how many workers run.
 
