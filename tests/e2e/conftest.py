@@ -157,7 +157,8 @@ def installed():
                "--wait", "--timeout", "3m", "--set-string", annotation)  # fmt: skip
     yield found
     found.helm("uninstall", "ganger", "--namespace", SYSTEM, "--wait")
-    embedded.kubectl("delete", "crd", "trainingjobs.ganger.dev", "trainingprofiles.ganger.dev")
+    kinds = ("trainingjobs", "trainingprofiles", "devsessions")
+    embedded.kubectl("delete", "crd", *(f"{kind}.ganger.dev" for kind in kinds))
     embedded.kubectl("delete", "namespace", SYSTEM)
 
 

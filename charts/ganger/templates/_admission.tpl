@@ -37,6 +37,11 @@ spec:
 {{ . }}.metadata.?ownerReferences.orValue([]).filter(reference, reference.?controller.orValue(false))
 {{- end -}}
 
+{{/* CEL: whether a TrainingJob or a DevSession controls the object. */}}
+{{- define "ganger.ofOurs" -}}
+variables.controllers.exists(owner, owner.kind in ["TrainingJob", "DevSession"] && owner.apiVersion.startsWith("ganger.dev/"))
+{{- end -}}
+
 {{/* CEL: whether a TrainingJob controls the object. */}}
 {{- define "ganger.ofAJob" -}}
 variables.controllers.exists(owner, owner.kind == "TrainingJob" && owner.apiVersion.startsWith("ganger.dev/"))

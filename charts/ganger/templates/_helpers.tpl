@@ -44,17 +44,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Image of jobs that set none; as with docker, a first part with a dot or a port, or localhost, is a registry. */}}
+{{/* Image of jobs that set none, and of such sessions. */}}
 {{- define "ganger.trainerImage" -}}
-{{- $image := .Values.trainer.image -}}
-{{- with .Values.global.imageRegistry -}}
+{{- include "ganger.movedImage" (list . .Values.trainer.image) -}}
+{{- end -}}
+
+{{- define "ganger.sessionImage" -}}
+{{- include "ganger.movedImage" (list . .Values.session.image) -}}
+{{- end -}}
+
+{{/* (list context IMAGE): as with docker, a first part with a dot or a port, or localhost, is a registry, and stays. */}}
+{{- define "ganger.movedImage" -}}
+{{- $image := index . 1 -}}
+{{- with (index . 0).Values.global.imageRegistry -}}
 {{- if regexMatch "^(localhost|[^/]*[.:][^/]*)/" $image -}}{{ $image }}{{- else -}}{{ printf "%s/%s" . $image }}{{- end -}}
 {{- else -}}{{ $image }}{{- end -}}
 {{- end -}}
 
 {{/*
 What the operator may do with jobs and their children: what it uses and nothing else, as the audit log of a test shows.
-No Secrets, no pods/exec. Its owner references do not set blockOwnerDeletion, so it needs no right on
+Secrets are made and never read, for the tokens of sessions; no pods/exec. Its owner references do not set blockOwnerDeletion, so it needs no right on
 trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermissionEnforcement runs.
 */}}
 {{- define "ganger.rules" -}}
@@ -67,6 +76,15 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
 - apiGroups: [ganger.dev]
   resources: [trainingprofiles]
   verbs: [list, watch] # one watch for all jobs, and no request for any of them
+- apiGroups: [ganger.dev]
+  resources: [devsessions]
+  verbs: [list, watch]
+- apiGroups: [ganger.dev]
+  resources: [devsessions/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create] # the token of a session, written once and never read
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]

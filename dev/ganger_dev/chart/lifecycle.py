@@ -16,7 +16,7 @@ from ganger_dev.chart.space import CHART, NAMESPACE
 from ganger_dev.chart.tally import Tally
 
 DEFINITION: Final = "trainingjobs.ganger.dev"
-DEFINITIONS: Final = (DEFINITION, "trainingprofiles.ganger.dev")
+DEFINITIONS: Final = (DEFINITION, "trainingprofiles.ganger.dev", "devsessions.ganger.dev")
 JOBS_NAMESPACE: Final = "ganger-chart"
 _KIND: Final = "facts of a release's life"
 _WAIT_SECONDS: Final = 120

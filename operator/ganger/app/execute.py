@@ -188,7 +188,7 @@ class Executor:
                 memory.met_stranger(resource.kind, written, self._monotonic())
             return
         except (Forbidden, Invalid) as error:
-            refusals.append(_refusal(error, resource.kind))
+            refusals.append(refusal(error, resource.kind))
             return
         self._consistency.wrote(job.key, resource, written)
 
@@ -209,7 +209,7 @@ class Executor:
                     return
                 written = found
             except (Forbidden, Invalid) as error:
-                refusals.append(_refusal(error, PODS.kind))
+                refusals.append(refusal(error, PODS.kind))
                 return
             self._consistency.wrote(job.key, PODS, written)
 
@@ -233,7 +233,8 @@ def _new_failure(job: TrainingJob, decision: Decision) -> Failure | None:
     return new.last if new is not None and new.last != (old.last if old is not None else None) else None
 
 
-def _refusal(error: ApiError, kind: str) -> Refusal:
+def refusal(error: ApiError, kind: str) -> Refusal:
+    """Return what a refused create of that kind means."""
     if isinstance(error, Forbidden) and error.is_quota:
         return Refusal(reason="QuotaExceeded", message=error.message)
     if isinstance(error, Forbidden) and error.is_namespace_terminating:

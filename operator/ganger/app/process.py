@@ -21,6 +21,7 @@ from ganger.app.observing import Observing
 from ganger.app.podgroups import PodGroups
 from ganger.app.queues import Queues
 from ganger.app.reconcile import Reconciler
+from ganger.app.sessions import Sessions
 from ganger.app.settings import Settings
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
@@ -117,6 +118,9 @@ class Process:
             inquiries=self._inquiries,
             queues=self._queues,
         )
+        self._sessions = Sessions(
+            cluster, self.caches, settings, self._recorder, self.clock, relist=self._relist, timing=timing
+        )
         self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None
         self.caches.on_change(self._enqueue)
@@ -147,6 +151,7 @@ class Process:
             loops.append(tasks.create_task(self._recorder.run()))
             loops.append(tasks.create_task(self.observing.lag()))
             loops.append(tasks.create_task(self._queues.run()))
+            loops.append(tasks.create_task(self._sessions.run()))
             if self._settings.serves_tls:
                 loops.append(tasks.create_task(self.channel.run()))
             try:
@@ -180,6 +185,7 @@ class Process:
                 self._queue.add(job.key)
             for strange in self.caches.jobs.all_undecodable():
                 self._queue.add((strange.metadata.namespace, strange.metadata.name))
+            duties.append(asyncio.create_task(self._sessions.lead(stopping), name="sessions"))
             log.info("leading over %d jobs", len(self.caches.jobs))
             await controller.run(stopping)
             await self._recorder.drain(within=DRAIN_SECONDS)
@@ -192,7 +198,8 @@ class Process:
             await asyncio.wait(duties)
 
     def _all_reflectors(self) -> Sequence[Reflector[Any]]:
-        return (*self._reflectors, *(self._pod_groups.reflectors if self._pod_groups is not None else ()))
+        groups = self._pod_groups.reflectors if self._pod_groups is not None else ()
+        return (*self._reflectors, *groups, *self._sessions.reflectors)
 
     def _site(self) -> Site:
         version = self._pod_groups.version if self._pod_groups is not None else ""
@@ -238,6 +245,7 @@ class Process:
         if self._pod_groups is not None:
             self._pod_groups.look()  # it may be another version of the server
         self._queues.hurry()
+        self._sessions.look()
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._all_reflectors():

@@ -12,6 +12,7 @@ from ganger.api.workload import DNS_LABEL, IMAGE
 from ganger.contract import CONTROL_PORT
 from ganger.plan.boost import BOOST_MAX
 
+SESSION_IMAGE = "pytorch-cuda-dev:v2.15"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -31,7 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_auth: /metrics is served at the control port alone, to those who may get it. read_nodes: the node of a
     failure is asked how it is. pod_groups: gangs are made known to the scheduler where the cluster can have them so.
     priority_boost: the most that is added to the priority of a gang in Kueue for work that it would lose, 0 for never.
-    isolate_jobs: each job gets a NetworkPolicy that lets nobody else reach its workers.
+    isolate_jobs: each job gets a NetworkPolicy that lets nobody else reach its workers, each session one that lets
+    nobody in. session_image: of sessions that name none, nor does their job.
     """
 
     namespace: str
@@ -52,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pod_groups: bool = True
     priority_boost: int = 0
     isolate_jobs: bool = False
+    session_image: str = SESSION_IMAGE
 
     @property
     def serves_tls(self) -> bool:
@@ -74,15 +77,21 @@ def _truth(env: Mapping[str, str], name: str, default: bool, mistakes: list[str]
     return text == "true"
 
 
+def _image(env: Mapping[str, str], name: str, default: str, mistakes: list[str]) -> str:
+    image = env.get(name, default)
+    if not re.fullmatch(IMAGE, image):
+        mistakes.append(f"{name}={image!r}: must be an image reference such as {default}")
+    return image
+
+
 def read(env: Mapping[str, str]) -> Settings:
     """Return the settings of an environment. Raises SettingsError that lists every mistake."""
     mistakes: list[str] = []
     namespace = env.get("GANGER_NAMESPACE", "default")
     if not re.fullmatch(DNS_LABEL, namespace):
         mistakes.append(f"GANGER_NAMESPACE={namespace!r}: must be the name of a namespace")
-    image = env.get("GANGER_DEFAULT_IMAGE", "pytorch-cuda:v2.15")
-    if not re.fullmatch(IMAGE, image):
-        mistakes.append(f"GANGER_DEFAULT_IMAGE={image!r}: must be an image reference such as pytorch-cuda:v2.15")
+    image = _image(env, "GANGER_DEFAULT_IMAGE", "pytorch-cuda:v2.15", mistakes)
+    session_image = _image(env, "GANGER_SESSION_IMAGE", SESSION_IMAGE, mistakes)
     watched = tuple(part.strip() for part in env.get("GANGER_WATCH_NAMESPACES", "").split(",") if part.strip())
     mistakes += [
         f"GANGER_WATCH_NAMESPACES: {name!r} is not the name of a namespace"
@@ -115,6 +124,7 @@ def read(env: Mapping[str, str]) -> Settings:
         pod_groups=groups,
         priority_boost=boost,
         isolate_jobs=isolates,
+        session_image=session_image,
         **control,
     )
 

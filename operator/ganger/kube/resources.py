@@ -69,6 +69,12 @@ TRAINING_PROFILES = Resource(
     plural=contract.PROFILE_PLURAL,
     kind=contract.PROFILE_KIND,
 )
+DEV_SESSIONS = Resource(
+    group=contract.API_GROUP,
+    version=contract.API_VERSION,
+    plural=contract.SESSION_PLURAL,
+    kind=contract.SESSION_KIND,
+)
 # Kueue's, and the priority classes that a Workload names.
 WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="workloads", kind="Workload")
 FLAVORS = Resource(

@@ -7,20 +7,23 @@ import yaml
 
 from golden.chart.rendered import CHART
 
+GIVEN = ("GANGER_DEFAULT_IMAGE", "GANGER_SESSION_IMAGE")
+
 
 def images(objects):
-    """Every image that the objects name: of containers, and the one that jobs get."""
+    """Every image that the objects name: of containers, and those that jobs and sessions get."""
     for found in objects:
         pod = found["spec"]["template"]["spec"] if found["kind"] in ("Deployment", "Job") else {}
         for container in pod.get("containers", []):
             yield container["image"]
-            yield from (one["value"] for one in container.get("env", []) if one["name"] == "GANGER_DEFAULT_IMAGE")
+            yield from (one["value"] for one in container.get("env", []) if one["name"] in GIVEN)
 
 
 def test_one_value_moves_every_image_to_another_registry(chart):
     found = set(images(chart.objects({"global": {"imageRegistry": "r.example:5000/mirror"}})))
 
-    assert {"r.example:5000/mirror/ganger-operator:0.1.0", "r.example:5000/mirror/pytorch-cuda:v2.15"} == found
+    names = ("ganger-operator:0.1.0", "pytorch-cuda:v2.15", "pytorch-cuda-dev:v2.15")
+    assert {f"r.example:5000/mirror/{name}" for name in names} == found
 
 
 @pytest.mark.parametrize("image", ["ghcr.io/a/b:v1", "localhost/b:v1", "host:5000/b:v1"])
@@ -29,6 +32,7 @@ def test_an_image_that_names_its_registry_keeps_it(chart, image):
         "global": {"imageRegistry": "r.example"},
         "image": {"registry": "own.example"},
         "trainer": {"image": image},
+        "session": {"image": image},
     }
 
     assert {"own.example/ganger-operator:0.1.0", image} == set(images(chart.objects(values)))

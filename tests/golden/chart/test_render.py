@@ -110,7 +110,7 @@ def test_the_chart_renders_as_reviewed(chart, name):
     assert path.read_text() == rendered
 
 
-@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles"])
+@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles", "devsessions"])
 def test_the_definition_is_the_generated_one(chart, plural):
     rendered = chart.one("CustomResourceDefinition", name=f"{plural}.ganger.dev")
     generated = yaml.safe_load((HERE.parents[2] / f"charts/ganger/files/{plural}.yaml").read_text())
@@ -119,7 +119,7 @@ def test_the_definition_is_the_generated_one(chart, plural):
     assert {"helm.sh/resource-policy": "keep"}.items() <= rendered["metadata"]["annotations"].items()
 
 
-@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles"])
+@pytest.mark.parametrize("plural", ["trainingjobs", "trainingprofiles", "devsessions"])
 def test_a_definition_that_is_not_kept_carries_no_policy(chart, plural):
     rendered = chart.one("CustomResourceDefinition", {"crds": {"keep": False}}, name=f"{plural}.ganger.dev")
 

@@ -26,15 +26,17 @@ MADE_BY_APPLY = ("ENDPOINT_SLICES",)
 VARIABLES = {
     ("runtime/reflector.py", "self.resource"): (
         "TRAINING_JOBS", "TRAINING_PROFILES", "PODS", "SERVICES", "CLAIMS", "NETWORK_POLICIES", "LEASES",
-        "POD_GROUPS", "WORKLOADS",
+        "POD_GROUPS", "WORKLOADS", "DEV_SESSIONS",
     ),
     ("app/execute.py", "resource"): ("PODS", "SERVICES", "CLAIMS", "NETWORK_POLICIES", "POD_GROUPS"),
     ("app/queues.py", "resource"): ("FLAVORS", "WORKLOAD_CLASSES"),
+    ("app/sessionexecute.py", "resource"): ("PODS", "CLAIMS", "NETWORK_POLICIES"),
 }  # fmt: skip
 # `get` of all of them is one method of execute.py; others go through a variable there only for some.
 ONLY = {
     ("app/execute.py", "create"): ("SERVICES", "CLAIMS", "NETWORK_POLICIES", "POD_GROUPS"),
     ("app/execute.py", "delete"): ("PODS", "POD_GROUPS"),
+    ("app/sessionexecute.py", "create"): ("CLAIMS", "NETWORK_POLICIES"),
 }
 
 
@@ -172,10 +174,13 @@ def test_without_the_control_channel_its_rights_are_not_given(chart):
 
 def test_a_secret_of_the_users_is_read_and_never_written(chart):
     values = {"control": {"tlsSecret": "from-cert-manager"}}
-    rights = [(rule["verbs"], rule["resourceNames"]) for rule in secrets_of(chart.objects(values))]
+    rights = [(rule["verbs"], rule.get("resourceNames")) for rule in secrets_of(chart.objects(values))]
 
-    assert [(["get"], ["from-cert-manager"])] == rights
+    assert [MADE, (["get"], ["from-cert-manager"])] == rights
     assert not [found for found in chart.objects(values) if found["kind"] == "Secret"]
+
+
+MADE = (["create"], None)  # the tokens of sessions; a right to create cannot name the object
 
 
 def secrets_of(objects):
@@ -184,7 +189,7 @@ def secrets_of(objects):
 
 
 def test_the_code_asks_for_what_we_know():
-    assert 51 == len(asked())
+    assert 55 == len(asked())
     assert {("patch", "ganger.dev", "trainingjobs/status"), ("delete", "", "pods")} <= asked()
 
 
@@ -244,9 +249,11 @@ def test_no_role_of_the_chart_has_a_wildcard_or_enters_pods(chart, values):
 
 @pytest.mark.parametrize("values", [{}, GUARDED, {"watchNamespaces": ["team-a"]}])
 def test_of_all_secrets_the_operator_may_read_its_own_certificate_alone(chart, values):
-    (rule,) = secrets_of(chart.objects(values))
+    rights = [(rule["verbs"], rule.get("resourceNames")) for rule in secrets_of(chart.objects(values))]
 
-    assert (["get", "patch"], ["ganger-control-tls"]) == (rule["verbs"], rule["resourceNames"])
+    assert 2 == len(rights)
+    assert MADE in rights
+    assert (["get", "patch"], ["ganger-control-tls"]) in rights
 
 
 def test_users_read_and_edit_jobs_but_not_their_status(chart):
@@ -254,5 +261,6 @@ def test_users_read_and_edit_jobs_but_not_their_status(chart):
     edit = granted([chart.one("ClusterRole", name="ganger-edit")])
 
     assert {"get", "list", "watch"} == {verb for verb, _, _ in view}
-    assert {"trainingjobs", "trainingjobs/scale", "trainingprofiles"} == {resource for _, _, resource in edit}
+    kinds = {"trainingjobs", "trainingjobs/scale", "trainingprofiles", "devsessions"}
+    assert kinds == {resource for _, _, resource in edit}
     assert {"ganger.dev"} == {group for _, group, _ in view | edit}

@@ -22,6 +22,7 @@ OTHERS = {
     "image.pullPolicy": "Always",
     "imagePullSecrets": [{"name": "pull"}],
     "trainer.image": "other:v1",
+    "session.image": "other:v1",
     "replicas": 3,
     "watchNamespaces": ["team-a"],
     "operator.syncWorkers": 9,

@@ -1,0 +1,183 @@
+"""Dev sessions beside the jobs: a cache, a queue and workers of their own, so that neither slows the other.
+
+The kind is looked for by discovery: an operator that is newer than the definitions goes on serving jobs, and serves
+sessions as soon as their definition is there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ganger.api.session import DevSession
+from ganger.app.caches import Caches, Key
+from ganger.app.sessionexecute import SessionExecutor
+from ganger.app.sessionpass import SessionReconciler
+from ganger.app.settings import Settings
+from ganger.contract import LABEL_SESSION
+from ganger.kube.cluster import Cluster
+from ganger.kube.errors import ApiError
+from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, Resource
+from ganger.plan.session import SessionSite
+from ganger.runtime.backoff import Backoff
+from ganger.runtime.cache import Cache
+from ganger.runtime.consistency import Consistency
+from ganger.runtime.controller import Controller
+from ganger.runtime.events import Recorder
+from ganger.runtime.limiter import Limiter
+from ganger.runtime.ports import Clock
+from ganger.runtime.queue import Queue
+from ganger.runtime.reflector import Reflector, Timing
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 60.0  # how often the definition is looked for while it is not there
+WORKERS = 2
+WRITES = 4  # of all sessions at once
+
+
+class Sessions:
+    """Reflects and serves the sessions of the watched namespaces. relist: asked for lists of the shared caches."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        caches: Caches,
+        settings: Settings,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        relist: Callable[[Resource, str], None],
+        timing: Timing | None = None,
+    ) -> None:
+        self.cache: Cache[DevSession] = Cache()
+        self.reflectors: list[Reflector[DevSession]] = []
+        self._cluster = cluster
+        self._namespaces = settings.watch_namespaces or ("",)
+        self._timing = timing
+        self._relist_shared = relist
+        self._asked = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._queue: Queue[Key] | None = None
+        self._consistency: Consistency[Key] = Consistency(
+            {
+                DEV_SESSIONS: self.cache,
+                PODS: caches.pods,
+                CLAIMS: caches.claims,
+                NETWORK_POLICIES: caches.policies,
+            },
+            monotonic=clock.monotonic,
+            relist=self._relist,
+        )
+        executor = SessionExecutor(cluster, self._consistency, Limiter(WRITES), recorder, clock)
+        site = SessionSite(image=settings.session_image, isolates=settings.isolate_jobs)
+        self._reconciler = SessionReconciler(self.cache, caches, executor, recorder, clock, site)
+        self.cache.on_change(self._changed)
+        caches.jobs.on_change(self._job_changed)
+        for cache in (caches.pods, caches.claims, caches.policies):
+            cache.on_change(self._child_changed)
+
+    def look(self) -> None:
+        """Ask again whether the kind is served: the API server was away, or says that it is gone."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Look, and reflect what is found, until cancelled."""
+        backoff = Backoff(base=1.0, cap=30.0)
+        try:
+            while True:
+                self._asked.clear()
+                try:
+                    served = await self._is_served()
+                except ApiError as error:
+                    log.warning("whether dev sessions are served is unknown: %s", error)
+                    await asyncio.sleep(backoff.next())
+                    continue
+                backoff.reset()
+                if served != bool(self._tasks):
+                    await self._turn(served)
+                try:
+                    async with asyncio.timeout(None if served else LOOK_SECONDS):
+                        await self._asked.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            await self._stop()
+
+    async def lead(self, stopping: asyncio.Event) -> None:
+        """Work on the sessions until `stopping` is set or this is cancelled."""
+        self._queue = Queue()
+        controller = Controller(
+            self._queue,
+            self._reconciler.sync,
+            ready=self._consistency.ready,
+            workers=WORKERS,
+            on_error=self._reconciler.report,
+        )
+        for session in self.cache.all():
+            self._queue.add(session.key)
+        for strange in self.cache.all_undecodable():
+            self._queue.add((strange.metadata.namespace, strange.metadata.name))
+        try:
+            await controller.run(stopping)
+        finally:
+            self._queue = None
+
+    async def _is_served(self) -> bool:
+        versions = await self._cluster.discover(DEV_SESSIONS.group)
+        return DEV_SESSIONS.plural in versions.get(DEV_SESSIONS.version, ())
+
+    async def _turn(self, served: bool) -> None:
+        await self._stop()
+        log.info("dev sessions are served" if served else "dev sessions are not served: their definition is not there")
+        for namespace in self._namespaces if served else ():
+            reflector = Reflector(
+                self._cluster,
+                DEV_SESSIONS,
+                DevSession,
+                self.cache,
+                namespace=namespace,
+                timing=self._timing,
+                unserved=self.look,
+            )
+            self.reflectors.append(reflector)
+            self._tasks.append(asyncio.create_task(reflector.run()))
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+            for namespace in self._namespaces:  # a new epoch: nothing that was written is waited for any more
+                self.cache.replace((), scope=namespace, version=0)
+        self._tasks, self.reflectors = [], []
+
+    def _relist(self, resource: Resource, namespace: str) -> None:
+        if resource != DEV_SESSIONS:
+            self._relist_shared(resource, namespace)
+            return
+        for reflector in self.reflectors:
+            if reflector.namespace in ("", namespace):
+                reflector.relist()
+
+    # --- what asks for a pass ---
+    def _enqueue(self, key: Key) -> None:
+        if self._queue is not None:
+            self._queue.add(key)
+
+    def _changed(self, old: Any, new: Any) -> None:
+        meta = (new if new is not None else old).metadata
+        if new is None:
+            self._consistency.forget((meta.namespace, meta.name))
+        self._enqueue((meta.namespace, meta.name))
+
+    def _child_changed(self, old: Any, new: Any) -> None:
+        # By label, not by owner: a session also waits for the end of a predecessor's objects.
+        meta = (new if new is not None else old).metadata
+        name = meta.labels.get(LABEL_SESSION)
+        if name:
+            self._enqueue((meta.namespace, name))
+
+    def _job_changed(self, old: Any, new: Any) -> None:
+        meta = (new if new is not None else old).metadata
+        for key in self._reconciler.waiting_for(meta.namespace, meta.name):
+            self._enqueue(key)
