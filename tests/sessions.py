@@ -19,6 +19,7 @@ def session(
     *,
     name: str = "notes",
     uid: str = "uid-s",
+    namespace: str = "team",
     status: dict[str, Any] | None = None,
     labels: dict[str, str] | None = None,
     annotations: dict[str, str] | None = None,
@@ -27,7 +28,7 @@ def session(
     """A session, changed by `spec` in the words of the manifest."""
     metadata = {
         "name": name,
-        "namespace": "team",
+        "namespace": namespace,
         "uid": uid,
         "generation": 1,
         "labels": labels or {},

@@ -30,7 +30,7 @@ from ganger.runtime.queue import Queue
 from ganger.runtime.reflector import Reflector, Timing
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 60.0  # how often the definition is looked for while it is not there
+LOOK_SECONDS = 10.0  # how often the definition is looked for while it is not there
 WORKERS = 2
 WRITES = 4  # of all sessions at once
 

@@ -10,12 +10,13 @@ from msgspec import Struct
 from ganger.api import quantity
 from ganger.api.crd import definitions
 from ganger.cli.problem import INSTALL
+from ganger.contract import SESSION_KIND
 
 Level = Literal["ok", "note", "mend", "unknown"]
 Values = dict[str, Any]
 OLDEST_SERVER = (1, 31)  # kubeVersion of the chart
 UPGRADE = "helm upgrade ganger charts/ganger -n {namespace}"
-POLICIES = ("jobs", "pods", "deletions", "services")
+POLICIES = ("jobs", "pods", "deletions", "services", "secrets")
 NO_POLICIES = "none: a right on TrainingJobs alone is enough to make pods with them"
 CREATE_PODS = "may create pods"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -44,6 +45,9 @@ def server(version: tuple[int, int]) -> Finding:
 def definition(wanted: Values, stored: Values | None) -> Finding:
     """Whether a definition is there, established and the one of this version."""
     about = str(wanted["spec"]["names"]["kind"])
+    if stored is None and about == SESSION_KIND:
+        fix = "upgrade the operator: the chart brings the definition, and jobs run without it"
+        return Finding(about, "note", "the cluster does not know it: there are no dev sessions", fix)
     if stored is None:
         return Finding(about, "mend", "the cluster does not know it: the operator is not installed", INSTALL)
     conditions = {one["type"]: one["status"] for one in (stored.get("status") or {}).get("conditions") or ()}

@@ -15,16 +15,18 @@ from ganger.api.envelope import without_nulls
 from ganger.api.field_error import FieldError
 from ganger.api.manifest import SIZE_BYTES_MAX, Located, ManifestError, load
 from ganger.api.profile import TrainingProfile
+from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob
-from ganger.api.validate import check_manifest, check_profile, unsupported
+from ganger.api.validate import check_manifest, check_profile, check_session_manifest, unsupported
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
-from ganger.contract import API_GROUP, KIND, PROFILE_KIND
+from ganger.contract import API_GROUP, KIND, PROFILE_KIND, SESSION_KIND
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
+_KINDS = (KIND.lower(), PROFILE_KIND.lower(), SESSION_KIND.lower())
 _OURS = re.compile(rb"apiVersion[\"']?\s*:\s*[\"']?ganger\.dev/")
 
 
@@ -42,12 +44,13 @@ class Mistake(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """One document of a source. job, profile: what it means, None where it has mistakes or is of another kind."""
+    """One document of a source. job, profile, dev: what it means, None where it has mistakes or is of another kind."""
 
     source: str
     located: Located
     job: TrainingJob | None = None
     profile: TrainingProfile | None = None
+    dev: DevSession | None = None
     mistakes: tuple[Mistake, ...] = ()
     foreign_kind: str = ""
 
@@ -97,12 +100,12 @@ def read(files: Sequence[str], options: Sequence[str]) -> list[Source]:
     return [source for name in named for source in _sources(name)]
 
 
-def jobs(session: Session, sources: Sequence[Source], *, what: str) -> list[Document]:
+def jobs(session: Session, sources: Sequence[Source], *, what: str, needed: bool = True) -> list[Document]:
     """Return the jobs of the sources. Raises Problem, after every mistake was told, where there is any.
 
-    what: what is not done then, as in 'nothing was submitted'.
+    what: what is not done then, as in 'nothing was submitted'. needed: whether it is a mistake that there are none.
     """
-    found, mistakes = sorted_out(sources)
+    found, mistakes = sorted_out(sources, needed=needed)
     if mistakes:
         for mistake in mistakes:
             session.terminal.message(str(mistake))
@@ -111,8 +114,11 @@ def jobs(session: Session, sources: Sequence[Source], *, what: str) -> list[Docu
     return found
 
 
-def sorted_out(sources: Sequence[Source]) -> tuple[list[Document], list[Mistake]]:
-    """Return the jobs of the sources, and every mistake: of the sources, and that nothing else than jobs is in them."""
+def sorted_out(sources: Sequence[Source], *, needed: bool = True) -> tuple[list[Document], list[Mistake]]:
+    """Return the jobs of the sources, and every mistake: of the sources, and that nothing else than jobs is in them.
+
+    needed: whether it is one that there is no job.
+    """
     mistakes = [mistake for source in sources for mistake in source.all_mistakes()]
     mistakes += [
         Mistake(document.source, document.located.line("kind"), f"kind: {document.foreign_kind} is no {KIND}")
@@ -121,7 +127,7 @@ def sorted_out(sources: Sequence[Source]) -> tuple[list[Document], list[Mistake]
         if document.foreign_kind
     ]
     found = [document for source in sources for document in source.documents if document.job is not None]
-    if not mistakes and not found:
+    if needed and not mistakes and not found:
         mistakes.append(Mistake(sources[0].name, None, f"holds no {KIND}"))
     return found, mistakes
 
@@ -182,6 +188,9 @@ def _document(source: str, located: Located) -> Document:
         read = without_nulls(located.manifest, PROFILE_KIND)
         profile = None if errors else msgspec.convert(read, TrainingProfile)
         return Document(source=source, located=located, profile=profile, mistakes=_mistakes(source, located, errors))
+    if str(located.manifest.get("kind", "")).lower().startswith(SESSION_KIND.lower()):
+        dev, errors = check_session_manifest(located.manifest)
+        return Document(source=source, located=located, dev=dev, mistakes=_mistakes(source, located, errors))
     job, errors = check_manifest(located.manifest)
     if job is not None:
         errors = unsupported(job)
@@ -199,5 +208,5 @@ def _foreign(manifest: dict[str, Any]) -> str:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str) or not kind:
         return ""
-    ours = version.partition("/")[0] == API_GROUP or kind.lower().startswith((KIND.lower(), PROFILE_KIND.lower()))
+    ours = version.partition("/")[0] == API_GROUP or kind.lower().startswith(_KINDS)
     return "" if ours else kind

@@ -1,18 +1,22 @@
 """`ganger render`: every object that the operator would create for a job, by the operator's own builders."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import msgspec
 
 from ganger.api.defaults import fill
+from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob
 from ganger.cli import arguments, manifests, printing, profiles
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
-from ganger.plan import pods
+from ganger.plan import pods, sessionpod
 
 IMAGE = "pytorch-cuda:v2.15"  # as the operator has it by default
+SESSION_IMAGE = "pytorch-cuda-dev:v2.15"
+TOKEN = "drawn-by-the-operator"  # noqa: S105 - there is none before the operator makes it
 # The cluster gives the real one; what refers to it is told from a mistake by being plainly none.
 UID = "00000000-0000-0000-0000-000000000000"
 
@@ -36,19 +40,45 @@ def render(
     profile_files: tuple[str, ...],
     output: str,
 ) -> Code:
-    """Print every object that the operator would create for a job.
+    """Print every object that the operator would create for a job or a session.
 
-    The same builders serve the operator. Only the UID of the job is not known before the cluster gives one.
+    The same builders serve the operator. Only the UID is not known before the cluster gives one, nor the token of a
+    session. The job that a session forks belongs beside it.
     """
-    documents = manifests.jobs(session, profiles.resolved(files, options, profile_files), what="nothing was rendered")
+    sources = profiles.resolved(files, options, profile_files)
+    devs = [document for source in sources for document in source.documents if document.dev is not None]
+    documents = manifests.jobs(session, sources, what="nothing was rendered", needed=not devs)
     objects: list[dict[str, Any]] = []
-    for document in documents:
-        assert document.job is not None
-        objects += pods.objects(fill(placed(document.job, namespace), image), attempt)
+    jobs = [placed(document.job, namespace) for document in documents if document.job is not None]
+    for job in jobs:
+        objects += pods.objects(fill(job, image), attempt)
+    for document in devs:
+        assert document.dev is not None
+        objects += of_session(document.dev, jobs, namespace)
     session.terminal.data(
         printing.as_json(printing.listed(objects)) if output == "json" else printing.as_documents(objects)
     )
     return Code.COMPLETE
+
+
+def of_session(dev: DevSession, jobs: Sequence[TrainingJob], namespace: str | None) -> list[dict[str, Any]]:
+    """Return the objects of a session. Raises Problem where the job that it forks is not among these."""
+    metadata = dev.metadata
+    where = namespace or metadata.namespace or "default"
+    name = metadata.name or "generated"
+    metadata = msgspec.structs.replace(metadata, name=name, namespace=where, uid=UID)
+    dev = msgspec.structs.replace(dev, metadata=metadata)
+    forked = next((job for job in jobs if job.key == (where, dev.spec.from_job)), None)
+    if dev.spec.from_job is not None and forked is None:
+        raise Problem(
+            f"session {name} cannot be rendered",
+            f"it forks job {dev.spec.from_job}, which is in none of the files",
+            "name the file of the job as well",
+            code=Code.USAGE,
+        )
+    secret = sessionpod.secret(dev, TOKEN) if dev.spec.jupyter else None
+    made = (secret, sessionpod.claim(dev), sessionpod.pod(dev, forked, SESSION_IMAGE))
+    return [each for each in made if each is not None]
 
 
 def placed(job: TrainingJob, namespace: str | None, *, uid: str = UID) -> TrainingJob:

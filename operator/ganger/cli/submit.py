@@ -21,7 +21,7 @@ from ganger.cli.sentence import sentence
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
 from ganger.cli.wait import outcome
-from ganger.contract import PROFILE_KIND
+from ganger.contract import PROFILE_KIND, SESSION_KIND
 from ganger.kube.errors import AlreadyExists, ApiError, Invalid, NotFound
 from ganger.kube.resources import TRAINING_JOBS
 
@@ -134,11 +134,12 @@ async def rehearse(connection: Connection, document: Document) -> dict[str, Any]
 
 
 def without_profiles(source: Source) -> Source:
-    """Return the source with a mistake for each profile in it: it is the platform's and is not made by the way."""
+    """Return the source with a mistake for each profile and session in it: neither is made by the way."""
     found = tuple(
-        Mistake(source.name, document.located.line("kind"), f"kind: apply the {PROFILE_KIND} with kubectl, once")
+        Mistake(source.name, document.located.line("kind"), f"kind: apply the {kind} with kubectl, once")
         for document in source.documents
-        if document.profile is not None
+        for kind, there in ((PROFILE_KIND, document.profile), (SESSION_KIND, document.dev))
+        if there is not None
     )
     return msgspec.structs.replace(source, mistakes=source.mistakes + found)
 

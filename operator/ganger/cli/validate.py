@@ -42,7 +42,7 @@ def _tell(session: Session, source: Source, *, quiet: bool) -> None:
             session.terminal.data(str(mistake))
         if document.foreign_kind and not source.mistakes and not quiet:
             session.terminal.message(escape(f"{source.name}: {document.foreign_kind} {document.name} is left out"))
-        elif (document.job is not None or document.profile is not None) and not quiet:
+        elif any((document.job, document.profile, document.dev)) and not quiet:
             session.terminal.data(escape(f"{source.name}: {document.name} is valid"))
         if document.job is not None and profiles.is_missing(document.job) and not quiet:
             text = f"profile {document.job.spec.profile} is not at hand: what it adds is not checked (--profile FILE)"

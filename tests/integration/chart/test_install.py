@@ -12,6 +12,8 @@ from integration.chart.conftest import CHART, NAMESPACE, make_namespace
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.ganger.dev"
 PROFILES = DEFINITION.replace("trainingjobs", "trainingprofiles")
+SESSIONS = DEFINITION.replace("trainingjobs", "devsessions")
+ALL = (DEFINITION, PROFILES, SESSIONS)
 OTHERS = (
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
@@ -74,8 +76,8 @@ def clean(helm, api):
 
 
 def remove_definitions(api):
-    """Delete both and wait until they are gone."""
-    for path in (DEFINITION, PROFILES):
+    """Delete them and wait until they are gone."""
+    for path in ALL:
         if api.get(path):
             api.delete(path)
         wait_for(lambda path=path: api.get(path) is None, 30, "the definition is gone")
@@ -91,8 +93,8 @@ def test_an_upgrade_keeps_the_certificate_that_the_operator_made(api, helm, clea
 
 
 def established(api):
-    """Whether both definitions are: the one is no word on the other."""
-    found = [(api.get(path) or {}).get("status", {}).get("conditions") or [] for path in (DEFINITION, PROFILES)]
+    """Whether all definitions are: the one is no word on the other."""
+    found = [(api.get(path) or {}).get("status", {}).get("conditions") or [] for path in ALL]
     return all(any((one["type"], one["status"]) == ("Established", "True") for one in each) for each in found)
 
 
@@ -105,7 +107,7 @@ def test_an_uninstall_takes_the_definitions_along_where_they_are_not_kept(helm, 
     install(helm, api, values={"crds": {"keep": False}})
     helm("uninstall", "ganger", "--wait")
 
-    wait_for(lambda: not api.get(DEFINITION) and not api.get(PROFILES), 30, "the definitions are gone")
+    wait_for(lambda: not any(map(api.get, ALL)), 30, "the definitions are gone")
 
 
 def apply(api, path):
@@ -124,17 +126,18 @@ def test_a_definition_that_was_applied_by_hand_is_adopted_only_when_asked(helm, 
     assert "invalid ownership metadata" in refused.stderr
     install(helm, api, "--take-ownership")
     assert api.get(PROFILES)
+    assert api.get(SESSIONS)
     assert "keep" == api.get(DEFINITION)["metadata"]["annotations"]["helm.sh/resource-policy"]
 
 
 def test_a_definition_that_somebody_else_manages_is_left_alone(helm, api, clean):
-    for path in (DEFINITION, PROFILES):
+    for path in ALL:
         apply(api, path)
-    versions = [api.get(path)["metadata"]["generation"] for path in (DEFINITION, PROFILES)]
+    versions = [api.get(path)["metadata"]["generation"] for path in ALL]
     install(helm, api, values={"crds": {"enabled": False}})
     helm("uninstall", "ganger", "--wait")
 
-    assert versions == [api.get(path)["metadata"]["generation"] for path in (DEFINITION, PROFILES)]
+    assert versions == [api.get(path)["metadata"]["generation"] for path in ALL]
 
 
 def may(api, user, verb, resource, namespace, *, group="ganger.dev", groups=()):

@@ -8,7 +8,7 @@ from ganger_dev import kubeconfig
 from golden.chart.rendered import CHART
 from golden.chart.test_rights import ISOLATING, NAMESPACED
 from integration.chart.conftest import NAMESPACE, Helm
-from integration.chart.test_install import DEFINITION, PROFILES, established, remove_definitions
+from integration.chart.test_install import DEFINITION, PROFILES, SESSIONS, established, remove_definitions
 from integration.chart.test_rights import Restricted, follows
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,11 @@ def tenant(control_plane, namespaces, namespace, history, tmp_path):
     """A world that the administrator gave the definitions to, and no more."""
     world = Tenant(control_plane, namespace, tmp_path, history)
     world.watched = (namespace,)
-    for path, name in ((PROFILES, "trainingprofiles"), (DEFINITION, "trainingjobs")):
+    for path, name in (
+        (PROFILES, "trainingprofiles"),
+        (SESSIONS, "devsessions"),
+        (DEFINITION, "trainingjobs"),
+    ):
         body = yaml.safe_load((CHART / "files" / f"{name}.yaml").read_text())
         world.api.call("PATCH", f"{path}?fieldManager=kubectl&force=true", body, "application/apply-patch+yaml")
     wait_for(lambda: established(world.api), 30, "the definitions are established")

@@ -180,6 +180,18 @@ def life_of_a_job(world):
     wait_for(lambda: world.job() is None, 20, "the time to live is over")
 
 
+def life_of_a_session(world):
+    """From the manifest to its stop."""
+    path = f"/apis/ganger.dev/v1alpha1/namespaces/{world.namespace}/devsessions"
+    body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}}
+    world.api.create(path, body | {"spec": {"storage": {"size": "1Gi"}}})
+    wait_for(lambda: "notes-dev-0" in world.pod_names(), 30, "the pod of the session")
+    wait_for(lambda: world.api.get(f"{path}/notes").get("status", {}).get("phase") == "Starting", 20, "its status")
+    assert world.api.get(f"/api/v1/namespaces/{world.namespace}/secrets/notes-dev")
+    world.api.merge(f"{path}/notes", {"spec": {"suspend": True}})
+    wait_for(lambda: world.api.get(f"{path}/notes")["status"]["phase"] == "Stopped", 40, "it stops")
+
+
 def strangers_in_the_way(world):
     """A pod, a Service, a claim, a PodGroup and a NetworkPolicy of somebody else under names that jobs need."""
     core = f"/api/v1/namespaces/{world.namespace}"
@@ -250,6 +262,7 @@ def requests_of(control_plane, user):
 
 def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, helm):
     life_of_a_job(restricted)
+    life_of_a_session(restricted)
     strangers_in_the_way(restricted)
     assert 403 == scrape(restricted)
     assert 0 == restricted.operators[0].stop()
@@ -271,6 +284,7 @@ def test_the_chart_grants_what_a_life_of_jobs_uses_and_nothing_else(restricted, 
 
 def test_an_operator_of_one_namespace_needs_no_right_beyond_it(confined):
     life_of_a_job(confined)
+    life_of_a_session(confined)
     found = confined.requests()
 
     assert [] == [request for request in found if request.code in (401, 403)]
@@ -286,6 +300,9 @@ def test_the_operators_token_opens_nothing_else(restricted):
     attempts = [
         ("GET", f"{core}/secrets", None),
         ("GET", f"{core}/configmaps", None),
+        ("GET", f"{core}/secrets/notes-dev", None),
+        ("PATCH", f"{core}/secrets/notes-dev", {"data": {}}),
+        ("DELETE", f"{core}/secrets/notes-dev", None),
         ("POST", f"{core}/pods/digits-0-0/exec?command=sh", {}),
         ("GET", f"{core}/pods/digits-0-0/log", None),
         ("PATCH", f"{restricted.jobs}/digits", {"spec": {"suspend": True}}),

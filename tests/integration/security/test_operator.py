@@ -12,10 +12,12 @@ from ganger.api.types import decode
 from ganger.contract import LABEL_JOB_UID as UID_LABEL
 from ganger.plan import pods as builder
 from ganger.plan import service as services
+from ganger.plan import sessionpod
 from ganger.plan.networkpolicy import network_policy
 from ganger.plan.site import Site
 from integration.security.conftest import Answer, a_job, jobs, pods
 from integration.security.escalations import ESCALATIONS, escalated
+from sessions import IMAGE, KEY, session
 
 pytestmark = pytest.mark.integration
 EXAMPLES = sorted((Path(__file__).parents[3] / "jobs" / "examples").glob("*/*.yaml"))
@@ -177,7 +179,7 @@ def test_its_token_deletes_no_pod_of_somebody_else(guarded, operator, namespace)
     guarded.admin.create(pods(namespace), foreign)
     answer = operator.ask("DELETE", f"{pods(namespace)}/foreign")
 
-    assert (403, True) == (answer.code, "deletes pods of TrainingJobs alone" in answer.message)
+    assert (403, True) == (answer.code, "deletes pods of TrainingJobs and DevSessions alone" in answer.message)
     guarded.admin.create(pods(namespace), honest)
     assert Answer(200) == operator.ask("DELETE", f"{pods(namespace)}/{honest['metadata']['name']}")
 
@@ -204,11 +206,11 @@ def test_its_token_makes_no_service_but_that_of_a_gang(operator, place):
 
 
 POLICIES = {
-    "of nobody": (lambda policy: policy["metadata"].pop("ownerReferences"), "of TrainingJobs alone"),
-    "of everybody": (lambda policy: policy["spec"].update(podSelector={}), "selects its own workers alone"),
+    "of nobody": (lambda policy: policy["metadata"].pop("ownerReferences"), "of TrainingJobs and DevSessions alone"),
+    "of everybody": (lambda policy: policy["spec"].update(podSelector={}), "selects its own pods alone"),
     "of another job": (
         lambda policy: policy["spec"].update(podSelector={"matchLabels": {UID_LABEL: "other"}}),
-        "selects its own workers alone",
+        "selects its own pods alone",
     ),
     "against going out": (lambda policy: policy["spec"]["policyTypes"].append("Egress"), "for Ingress alone"),
     "open to all": (lambda policy: policy["spec"]["ingress"].append({}), "at the metrics port 9095 alone"),
@@ -250,6 +252,50 @@ def test_its_token_makes_no_network_policy_but_that_of_a_job(guarded, operator, 
     answer = operator.ask("POST", path, body)
 
     assert (403, True) == (answer.code, says in answer.message), answer.message
+    guarded.admin.call("POST", path, body)  # else it would be refused for what it is, not for who makes it
+
+
+def a_session(place, **spec):
+    """A session of that namespace as the operator reads it."""
+    return session(name="notes", uid=UID, namespace=place, **spec)
+
+
+def test_its_token_makes_what_a_session_needs(operator, place):
+    made = a_session(place, ssh={"authorizedKeys": [KEY]}, storage={"claimName": "home"})
+    core = f"/api/v1/namespaces/{place}"
+
+    assert Answer(200) == creates(operator, sessionpod.pod(made, None, IMAGE))
+    policy = sessionpod.network_policy(made)
+    assert Answer(200) == operator.ask("POST", f"{policies_of(place)}?dryRun=All&fieldValidation=Strict", policy)
+    assert Answer(200) == operator.ask("POST", f"{core}/secrets?dryRun=All", sessionpod.secret(made, "token"))
+    open_to_all = copy.deepcopy(policy)
+    open_to_all["spec"]["ingress"] = [{"ports": [{"port": 9095}]}]
+    answer = operator.ask("POST", f"{policies_of(place)}?dryRun=All", open_to_all)
+    assert (403, True) == (answer.code, "lets nobody in" in answer.message)
+
+
+SECRETS = {
+    "of nobody": lambda secret: secret["metadata"].pop("ownerReferences"),
+    "of a job": lambda secret: secret["metadata"]["ownerReferences"][0].update(kind="TrainingJob"),
+    "of another name": lambda secret: secret["metadata"].update(name="registry"),
+    "of a service account": lambda secret: (
+        secret.update(type="kubernetes.io/service-account-token"),
+        secret["metadata"].update(annotations={"kubernetes.io/service-account.name": "default"}),
+    ),
+    "that can change": lambda secret: secret.pop("immutable"),
+    "of more than a token": lambda secret: secret["stringData"].update(more="x"),
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_its_token_makes_no_secret_but_that_of_a_session(guarded, operator, place, name):
+    body = sessionpod.secret(a_session(place), "token")
+    SECRETS[name](body)
+    path = f"/api/v1/namespaces/{place}/secrets?dryRun=All&fieldValidation=Strict"
+    answer = operator.ask("POST", path, body)
+
+    assert 403 == answer.code, answer.message
+    assert "ValidatingAdmissionPolicy" in answer.message
     guarded.admin.call("POST", path, body)  # else it would be refused for what it is, not for who makes it
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from builders import T0
-from ganger.api.crd import crd
+from ganger.api.crd import crd, session_crd
 from ganger.cli import checkup
 from ganger.cli.examination import RIGHTS
 
@@ -45,6 +45,13 @@ def test_a_definition_is_absent_not_established_of_another_version_or_sound():
     assert ["mend", "mend", "note", "note", "ok"] == [one.level for one in found]
     assert checkup.INSTALL == found[0].fix
     assert "TrainingJob" == found[4].about
+
+
+def test_a_cluster_without_sessions_is_told_and_is_none_to_mend():
+    found = checkup.definition(session_crd(), None)
+
+    assert ("DevSession", "note") == (found.about, found.level)
+    assert "jobs run without it" in found.fix
 
 
 def deployment(ready, replicas=1, version="0.1.0", name="ganger"):
@@ -169,7 +176,7 @@ def test_admission_policies_are_there_bound_and_sound():
         ("note", "none: a right on TrainingJobs alone is enough to make pods with them"),
         ("mend", "policies without a binding: jobs"),
         ("note", "the API server has doubts about: jobs"),
-        ("ok", "policies in force: deletions, jobs, pods, services"),
+        ("ok", "policies in force: deletions, jobs, pods, secrets, services"),
     ] == [(one.level, one.text) for one in found]
 
 

@@ -51,7 +51,7 @@ def cluster(ganger):
     found.put("nodes", {"metadata": {"name": "n"}, "status": ready})
     default = {"storageclass.kubernetes.io/is-default-class": "true"}
     found.put("storageclasses", {"metadata": {"name": "fast", "annotations": default}})
-    for short in ("jobs", "pods", "deletions", "services"):
+    for short in ("jobs", "pods", "deletions", "services", "secrets"):
         name = f"ganger-system.ganger.{short}"
         found.put("validatingadmissionpolicies", {"metadata": {"name": name, "labels": labels}, "spec": {}})
         binding = {"metadata": {"name": name, "labels": labels}, "spec": {"policyName": name}}
@@ -67,6 +67,7 @@ def test_a_cluster_as_it_should_be_is_told_line_by_line(ganger, cluster):
         "ok API server Kubernetes 1.37 answers",
         "ok TrainingJob v1alpha1, as this CLI knows it",
         "ok TrainingProfile v1alpha1, as this CLI knows it",
+        "ok DevSession v1alpha1, as this CLI knows it",
         "ok operator ganger in namespace ganger-system: 1 of 1 ready",
         "ok lease ganger-1 leads",
         "ok metrics Service ganger-metrics has 1 ready endpoint",
@@ -81,7 +82,7 @@ def test_a_cluster_as_it_should_be_is_told_line_by_line(ganger, cluster):
         "ok PodGroups served (v1beta1): gangs are placed whole or not at all",
         "ok Kueue not installed: jobs start without a quota of a queue",
         "ok storage fast is the default class; several workers need ReadWriteMany of it",
-        "ok admission policies in force: deletions, jobs, pods, services",
+        "ok admission policies in force: deletions, jobs, pods, secrets, services",
     ] == [" ".join(line.split()) for line in said.out.splitlines()]
     assert [] == cluster.writes
 
@@ -101,7 +102,7 @@ def test_what_is_to_mend_ends_with_1_and_has_its_remedy_below(ganger, cluster):
 
 def test_the_right_to_create_pods_is_missed_only_where_a_policy_asks_for_it(ganger, cluster):
     cluster.denied.add(("create", "pods"))
-    for short in ("jobs", "pods", "deletions", "services"):
+    for short in ("jobs", "pods", "deletions", "services", "secrets"):
         cluster.take("validatingadmissionpolicies", f"ganger-system.ganger.{short}")
 
     said = ganger("doctor", "-o", "json")
@@ -129,7 +130,7 @@ def test_what_one_may_not_read_is_said_and_is_nothing_to_mend(ganger, cluster):
 
     levels = {one["about"]: one["level"] for one in json.loads(said.out)}
     assert 0 == said.code
-    assert {"TrainingJob", "TrainingProfile", "operator", "nodes", "storage", "admission"} == {
+    assert {"TrainingJob", "TrainingProfile", "DevSession", "operator", "nodes", "storage", "admission"} == {
         about for about, level in levels.items() if level == "unknown"
     }
 

@@ -44,6 +44,7 @@ def test_versions_that_fit_are_told_without_a_warning(ganger, cluster):
         ["API", "server", "Kubernetes"],
         ["TrainingJob", "v1alpha1,", "as"],
         ["TrainingProfile", "v1alpha1,", "as"],
+        ["DevSession", "v1alpha1,", "as"],
         ["operator", f"{__version__},", "ganger-operator"],
     ] == [line.split()[:3] for line in said.out.splitlines()]
 
@@ -58,7 +59,7 @@ def test_an_operator_and_definitions_of_another_version_are_warned_of_with_a_rem
     assert "warning: TrainingJob: its definition is of another version than this CLI" in said.err
     assert f"it is 9.9.9, and this CLI {__version__}" in said.err
     assert "  fix: helm upgrade ganger charts/ganger -n ganger-system, or install ganger==9.9.9 here" in said.err
-    assert 5 == len(json.loads(said.out))
+    assert 6 == len(json.loads(said.out))
 
 
 def test_what_may_not_be_read_is_no_warning(ganger, cluster):
