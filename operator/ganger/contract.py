@@ -55,6 +55,10 @@ ENV_CHECKPOINT_DIR: Final = "GANGER_CHECKPOINT_DIR"  # absent: the job keeps no 
 ENV_CHECKPOINT: Final = "GANGER_CHECKPOINT"  # JSON object of `CHECKPOINT_KEYS`
 ENV_NON_FINITE: Final = "GANGER_NON_FINITE"  # what a NaN or an infinity does: Fail or Rollback
 ENV_MAX_ROLLBACKS: Final = "GANGER_MAX_ROLLBACKS"  # how often a job may go back before it fails; absent: ROLLBACKS_MAX
+ENV_EXPORTS: Final = "GANGER_EXPORTS"  # JSON list of objects of `EXPORT_KEYS`; workers have it too, to find out early
+ENV_EXPORT_DIR: Final = "GANGER_EXPORT_DIR"  # where their paths begin; absent: GANGER_CHECKPOINT_DIR
+ENV_EXPORT_METRICS: Final = "GANGER_EXPORT_METRICS"  # JSON {"step": int, "metrics": {name: number}}; absent: unknown
+ENV_IMAGE_ID: Final = "GANGER_IMAGE_ID"  # of the image that trained, as the kubelet told it; absent: unknown
 ENV_METRICS_PORT: Final = "GANGER_METRICS_PORT"
 ENV_TERMINATION_LOG: Final = "GANGER_TERMINATION_LOG"  # file that takes the structured last word
 ENV_GRACE_SECONDS: Final = "GANGER_GRACE_SECONDS"  # between SIGTERM and SIGKILL
@@ -86,6 +90,30 @@ CHECKPOINT_KEYS: Final = (
     "resume",  # Auto | Never | Required
     "onNoValidCheckpoint",  # Fail | Restart
 )
+
+# --- export (docs/adr/0027-exports.md): `python -m ganger_trainer.export`, one process, after the training ---
+# It reads the environment of a worker, of which it needs ENV_TASK, ENV_CHECKPOINT_DIR and ENV_EXPORTS; ENV_ATTEMPT is
+# the number of the try. What a command of the user's may not set in its environment it takes as options, which win:
+#   --task M:N  --config JSON  --checkpoints DIR  --exports JSON  --to DIR  --job NAME
+# A file lies at <ENV_EXPORT_DIR>/<path>/<format>/model.<ext> with export.json and MODEL_CARD.md; until it was compared
+# the folder is <format>.part-<try>. Ends as ExitCode says, with these reasons:
+#   ExportUnavailable  BAD_CONFIG  a package is missing (workers find it at their start)
+#   ExportFailed       BAD_CONFIG  the exporter does not take this model
+#   ExportDiffers      USER_DATA   the file computes something else than the model
+#   ExportNotWritten   RETRYABLE   the volume refused
+EXPORT_KEYS: Final = (
+    "format",  # one of EXPORT_FORMATS
+    "path",  # folder, relative; default EXPORT_PATH. No two entries may have the same format and path
+    "from",  # Latest | Best; default Latest
+    "tolerance",  # float > 0, largest absolute difference; default EXPORT_TOLERANCE
+    "opset",  # int or null, of onnx alone
+    "step",  # int or null: that checkpoint, whatever `from` says
+)
+EXPORT_FORMATS: Final = ("onnx", "torch-export", "torchscript", "safetensors")
+EXPORTS_MAX: Final = 8
+EXPORT_PATH: Final = "exports"
+EXPORT_PATH_CHARACTERS_MAX: Final = 200
+EXPORT_TOLERANCE: Final = 1e-4
 
 # --- ports and paths in a worker ---
 RENDEZVOUS_PORT: Final = 29400
@@ -239,4 +267,7 @@ NOT_COUNTED: Final = frozenset({ExitCode.PREEMPTED, ExitCode.FENCED})
 #   quarantined  list of at most QUARANTINED_MAX names of damaged checkpoints in the volume; absent: not looked
 #   rollbacks    {count, step, toStep}: how often the job went back after a NaN, where the newest was seen and led to
 #   resumedFromStep  int or absent
+#   artifacts    list of at most EXPORTS_MAX objects, of an export: format; path, of the file, relative to
+#                ENV_EXPORT_DIR; sha256 and bytes of that file; maxAbsDiff; step of the checkpoint. In a failure those
+#                that were made before. Eight of them with the longest paths fit: what is cut is `message`
 OUTCOMES: Final = ("Done", "Preempted", "UserError", "Failed", "Fenced")
