@@ -23,6 +23,7 @@ local known = {
   Pending = "Progressing",
   Starting = "Progressing",
   Restarting = "Progressing",
+  Exporting = "Progressing",
   -- A training takes days: whoever waits for it to be applied should not wait for its end.
   Running = "Healthy",
   Complete = "Healthy",

@@ -7,6 +7,7 @@
 - INV-6: conditions are unique and short, and their times move only when they change.
 - INV-10: a pod belongs to a job that was read.
 - INV-18: the pods of an attempt were made with the same profile, where the job names one, and else with none.
+- INV-21: a pod that makes model files is made alone, after its try was written, and none of the gang after it.
 - INV-19: where jobs are isolated, a pod is made only once its job's NetworkPolicy is there, and none is made twice.
 `Checker.see` takes the events in the order of their resourceVersions, which all resource types of one API server share;
 `in_order` sorts what several watches brought.
@@ -164,7 +165,12 @@ class Checker:
             self._breach(2, f"{meta['name']} was made before attempt {attempt} was written")
         if not is_probe and env.get("GANGER_ATTEMPT") != attempt:
             self._breach(2, f"{meta['name']}: environment {env.get('GANGER_ATTEMPT')}, label {attempt}")
-        if not meta["name"].startswith(f"{name}-{attempt}-"):
+        is_export = labels["ganger.dev/worker"].startswith("export-")
+        if is_export:
+            self._trained(job, pod)
+        elif "export" in job.get("status", {}) and not is_final(job):
+            self._breach(21, f"{meta['name']} was made after the training of {name} was done")
+        if not meta["name"].startswith(f"{name}-{attempt}-") and not is_export:
             self._breach(2, f"{meta['name']} is named after another attempt than {attempt} of {name}")
         group = pod["spec"].get("schedulingGroup", {}).get("podGroupName")
         if group not in (None, f"{name}-{attempt}"):
@@ -175,6 +181,17 @@ class Checker:
             self._breach(19, f"{meta['name']} was made before the policy of its job")
         if is_final(job):
             self._breach(4, f"{meta['name']} was made after the end of {name}")
+
+    def _trained(self, job: Object, pod: Object) -> None:
+        """INV-21, by the number that is written ahead."""
+        name, number = pod["metadata"]["name"], pod["metadata"]["labels"]["ganger.dev/worker"].removeprefix("export-")
+        written = job.get("status", {}).get("export", {}).get("number", -1)
+        if number != str(written) or name != f"{job['metadata']['name']}-export-{number}":
+            self._breach(21, f"{name} was made before try {number} was written; the status has {written}")
+        for other in self.pods.values():
+            is_twin = other is not pod and self._owner(other) == self._owner(pod)
+            if is_twin and not is_over(other) and "deletionTimestamp" not in other["metadata"]:
+                self._breach(21, f"{name} was made while {other['metadata']['name']} lives")
 
     def _same_profile(self, job: Object, pod: Object) -> None:
         """INV-18, by what each pod carries of its profile."""

@@ -4,6 +4,7 @@ A scenario ends when its user has seen what he waits for. Pods run long enough t
 expiry of its lease, lets them end unseen: then the end state does not depend on the crash.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -66,6 +67,27 @@ def _two_lives(name: str, earlier: int) -> Fate:
 def _no_room(name: str, _: int) -> Fate:
     """At first worker 3 finds no node."""
     return Fate(is_placed=name != "digits-0-3")
+
+
+_FILE = {"format": "onnx", "path": "exports/onnx/model.onnx", "sha256": "a" * 64, "bytes": 9, "maxAbsDiff": 2e-6}
+FILES_MADE = json.dumps({"outcome": "Done", "artifacts": [_FILE | {"step": 100}]})
+FILES_DIFFER = json.dumps({"outcome": "UserError", "reason": "ExportDiffers", "message": "onnx: 0.3 instead of 1e-4"})
+_TRIES = {
+    ("digits-export-0", 0): Fate(runs_seconds=LONG, exit_code=137, message="killed"),
+    ("digits-export-1", 0): Fate(runs_seconds=LONG, disrupted="EvictionByEvictionAPI"),
+    ("digits-export-1", 1): Fate(),
+    ("digits-export-2", 0): Fate(runs_seconds=LONG, message=FILES_MADE),
+}
+
+
+def _exports(name: str, earlier: int) -> Fate:
+    return _TRIES.get((name, earlier), Fate(runs_seconds=LONG))
+
+
+def _differs(name: str, _: int) -> Fate:
+    if name.startswith("digits-export"):
+        return Fate(runs_seconds=LONG, exit_code=65, message=FILES_DIFFER)
+    return Fate(runs_seconds=LONG)
 
 
 EVICTED = Fate(runs_seconds=LONG, disrupted="EvictionByEvictionAPI")
@@ -202,6 +224,26 @@ async def elastic_failure(world: World) -> None:
     await world.until(lambda: world.is_running(0, workers=4))
     await world.edit(workers=3)
     await world.until(lambda: world.is_running(2, workers=3))
+
+
+async def export(world: World) -> None:
+    """Trained, then a file: a try fails, the next is evicted and made again, then suspended; the last one is well."""
+    checkpoint = {"everySteps": 100, "volume": {"claimName": "shared"}}
+    await world.submit(checkpoint=checkpoint, export=[{"format": "onnx"}])
+    await world.until(lambda: world.counts["ADDED Pod/digits-export-1"] == 2 and world.is_alive("digits-export-1"))
+    await world.edit(suspend=True)
+    await world.until(lambda: world.has("Suspended") and not world.pods())
+    await world.edit(suspend=False)
+    await world.until(lambda: world.has("Complete"))
+    assert ["onnx"] == [one["format"] for one in world.status["artifacts"]]
+    assert (2, 1) == (world.status["export"]["number"], world.status["export"]["counted"])
+
+
+async def export_differs(world: World) -> None:
+    """The job fails with what the program says; nothing is made for it afterwards, and nothing runs on."""
+    checkpoint = {"everySteps": 100, "volume": {"claimName": "shared"}}
+    await world.submit(checkpoint=checkpoint, export=[{"format": "onnx"}], cleanPodPolicy="All")
+    await world.until(lambda: world.has("Failed", "ExportDiffers") and not world.pods())
 
 
 async def recreated(world: World) -> None:
@@ -382,6 +424,8 @@ SCENARIOS = {
         Scenario("refilled", refilled, _two_lives),
         Scenario("no-room", no_room, _no_room),
         Scenario("elastic-failure", elastic_failure, _attempts(Fate(), FAILS)),
+        Scenario("export", export, _exports),
+        Scenario("export-differs", export_differs, _differs),
         Scenario("recreated", recreated, _forever),
         Scenario("user-error", user_error, _attempts(WRONG_INPUT)),
         Scenario("twice-suspended", twice_suspended, _forever),

@@ -45,6 +45,14 @@ def grouped(a_pod, group):
     return a_pod | {"spec": a_pod["spec"] | {"schedulingGroup": {"podGroupName": group}}}
 
 
+def exporter(version, number):
+    """A pod that makes model files."""
+    found = pod(version, uid=f"export-{number}", env="0")
+    found["metadata"]["name"] = f"digits-export-{number}"
+    found["metadata"]["labels"]["ganger.dev/worker"] = f"export-{number}"
+    return found
+
+
 def said(type_, status="True", time="1", message=""):
     return {"type": type_, "status": status, "lastTransitionTime": time, "message": message}
 
@@ -97,6 +105,20 @@ BROKEN = {
         ("ADDED", naming(1)),
         ("ADDED", profiled(2, 0, "aa")),
         ("ADDED", profiled(3, 1, "bb")),
+    ],
+    "INV-21 digits-export-0 was made before try 0 was written; the status has -1": [
+        ("ADDED", job(1)),
+        ("ADDED", exporter(2, 0)),
+    ],
+    "INV-21 digits-export-1 was made while digits-export-0 lives": [
+        ("ADDED", job(1, export={"number": 0})),
+        ("ADDED", exporter(2, 0)),
+        ("MODIFIED", job(3, export={"number": 1})),
+        ("ADDED", exporter(4, 1)),
+    ],
+    "INV-21 digits-0-0 was made after the training of digits was done": [
+        ("ADDED", job(1, export={"number": 0})),
+        ("ADDED", pod(2)),
     ],
     "INV-18 digits-0-0 of a job with profile gpu carries ''": [("ADDED", naming(1)), ("ADDED", pod(2))],
     "INV-18 digits-0-0 of a job with profile None carries 'aa'": [("ADDED", job(1)), ("ADDED", profiled(2, 0, "aa"))],

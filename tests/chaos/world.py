@@ -69,6 +69,10 @@ class World:
         """All pods."""
         return [obj for (kind, _), obj in self.objects.items() if kind == "Pod"]
 
+    def is_alive(self, name: str) -> bool:
+        """Whether that pod runs."""
+        return self.objects.get(("Pod", name), {}).get("status", {}).get("phase") == "Running"
+
     def is_running(self, attempt: int = 0, workers: int = 0) -> bool:
         """Whether the gang of that attempt runs; with `workers` only if it is so large."""
         size = f"{workers}/{workers}"

@@ -80,6 +80,15 @@ def _number(value: float, node: Schema, path: str) -> Iterator[FieldError]:
         yield FieldError(path, f"must be {_range(node)}, not {value}")
 
 
+def _real(value: object, node: Schema, path: str) -> Iterator[FieldError]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _number(value, node, path)
+        return
+    # YAML 1.1 takes 1e-4 for a word; YAML 1.2 and kubectl do not.
+    is_number = isinstance(value, str) and re.fullmatch(r"-?[0-9.]+([eE][-+]?[0-9]+)?", value) is not None
+    yield FieldError(path, f"must be a number, not {found(value)}", "write it as 0.0001 or 1.0e-4" if is_number else "")
+
+
 def _range(node: Schema) -> str:
     return f"at least {node['minimum']} and at most {node['maximum']}"
 
@@ -170,6 +179,7 @@ _BY_TYPE = {
     "string": _typed(str, _string),
     "boolean": _typed(bool, lambda value, node, path: iter(())),
     "integer": _typed(int, _number),
+    "number": _real,
     "array": _typed(list, _list),
     "object": _typed(dict, _object),
 }

@@ -104,6 +104,7 @@ class ContainerStatus(Struct, frozen=True, rename="camel"):
 
     name: str = ""
     image: str = ""
+    image_id: str = field(default="", name="imageID")
     state: ContainerState = ContainerState()
     restart_count: int = 0
     allocated_resources_status: Raw = Raw()

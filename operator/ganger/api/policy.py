@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ganger.api.workload import ObjectName, Part, Quantity
-from ganger.contract import ROLLBACKS_MAX
+from ganger.contract import EXPORT_PATH, EXPORT_PATH_CHARACTERS_MAX, EXPORT_TOLERANCE, ROLLBACKS_MAX
 
 SECONDS_MAX = 31_536_000  # one year: longer is a typing error
 
@@ -220,20 +220,34 @@ class Elastic(Part, frozen=True, kw_only=True):
 
 
 class Export(Part, frozen=True, kw_only=True):
-    """A model file made when the job completes."""
+    """A model file made when the training is done, from a checkpoint, and compared with the model before it counts."""
 
     format: Annotated[
-        Literal["onnx", "torch-export", "torchscript", "safetensors"], Meta(description="Format of the file.")
+        Literal["onnx", "torch-export", "torchscript", "safetensors"],
+        Meta(description="Format: model.onnx, model.pt2, model.pt, or model.safetensors with its config.json."),
     ]
-    path: (
-        Annotated[
-            str,
-            Meta(
-                description="File name in the checkpoint volume.",
-                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$",
-                max_length=255,
-                examples=["model.onnx"],
-            ),
-        ]
-        | None
+    path: Annotated[
+        str,
+        Meta(
+            description="Folder, relative to that of the checkpoints. The file lies in a folder of its format in it.",
+            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*$",
+            max_length=EXPORT_PATH_CHARACTERS_MAX,
+            examples=["exports"],
+        ),
+    ] = EXPORT_PATH
+    from_: Annotated[
+        Literal["Latest", "Best"],
+        Meta(description="Which checkpoint: the newest, or of those that are kept the one with the lowest loss."),
+    ] = field(default="Latest", name="from")
+    tolerance: Annotated[
+        float,
+        Meta(
+            description="Largest absolute difference from the model in eager mode: fp32, CPU, real batches.",
+            ge=1e-9,
+            le=1,
+            examples=[1e-4],
+        ),
+    ] = EXPORT_TOLERANCE
+    opset: (
+        Annotated[int, Meta(description="Version of the operators, of onnx alone.", ge=7, le=64, examples=[18])] | None
     ) = None

@@ -32,6 +32,7 @@ from ganger.contract import (
     CONTROL_MOUNT,
     ENV_NAMES_RESERVED,
     ENV_PREFIXES_RESERVED,
+    EXPORT_PATH,
     LIVE_CONFIG_BYTES_MAX,
 )
 
@@ -220,6 +221,33 @@ _OF_THE_JOB = (
     ),
     _checkpoint_says("", "everySteps", "everySeconds", "checkpoint needs everySteps or everySeconds"),
     _checkpoint_says("volume", "size", "claimName", "volume is required in checkpoint, with size or claimName"),
+    Rule(
+        on=TrainingJobSpec,
+        path=".export",
+        cel="!has(self.export) || size(self.export) == 0 || has(self.task)",
+        holds=lambda spec: not spec.export or spec.task is not None,
+        message="export is for a task: of a script or a command nobody knows the model",
+        remedy="use task, or let the script write its model files itself",
+        reason="FieldValueForbidden",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".export",
+        cel="has(self.profile) || !has(self.export) || size(self.export) == 0 || has(self.checkpoint)",
+        holds=lambda spec: not spec.export or spec.profile is not None or spec.checkpoint is not None,
+        message="export needs checkpoint: model files are made from what was saved, and lie beside it",
+        remedy="add checkpoint with a volume, or name a profile that has it",
+    ),
+    Rule(
+        on=TrainingJobSpec,
+        path=".export",
+        cel="!has(self.export) || self.export.all(one, self.export.exists_one(other, other.format == one.format && "
+        f"(has(other.path) ? other.path : '{EXPORT_PATH}') == (has(one.path) ? one.path : '{EXPORT_PATH}')))",
+        holds=lambda spec: len({(one.format, one.path) for one in spec.export}) == len(spec.export),
+        message="every entry of export must have another format or another path",
+        remedy="give two of the same format, as from Latest and from Best, a path each",
+        reason="FieldValueDuplicate",
+    ),
     *_settings("config"),
     *_settings("liveConfig", LIVE_CONFIG_BYTES_MAX),
     Rule(
@@ -335,6 +363,15 @@ _OF_POLICIES = (
         message="baseSeconds must be at most capSeconds",
     ),
     _path_stays_inside(Export, "path"),
+    Rule(
+        on=Export,
+        path=".opset",
+        cel="!has(self.opset) || self.format == 'onnx'",
+        holds=lambda export: export.opset is None or export.format == "onnx",
+        message="opset is for the format onnx alone",
+        remedy="leave it out",
+        reason="FieldValueForbidden",
+    ),
 )
 
 RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *resources.RULES, *_OF_POLICIES)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from ganger.api.observed import Condition
 
 Rung = Literal["Process", "Container", "Pods"]
-Phase = Literal["Pending", "Starting", "Running", "Restarting", "Suspended", "Complete", "Failed"]
+Phase = Literal["Pending", "Starting", "Running", "Restarting", "Exporting", "Suspended", "Complete", "Failed"]
 
 
 class Said(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -173,6 +173,7 @@ class GoodputSeconds(Said, frozen=True, kw_only=True):
         float, Meta(description="Steps that were repeated after a failure, or left behind by a rollback.", ge=0)
     ] = 0.0
     restarting: Annotated[float, Meta(description="Between two attempts.", ge=0)] = 0.0
+    exporting: Annotated[float, Meta(description="Making model files, after the training.", ge=0)] = 0.0
     suspended: Annotated[float, Meta(description="Suspended by spec.suspend.", ge=0)] = 0.0
 
 
@@ -208,10 +209,22 @@ class Artifact(Said, frozen=True, kw_only=True):
     """A model file that was exported."""
 
     format: Annotated[str, Meta(description="Its format.", max_length=32)]
-    path: Annotated[str, Meta(description="Its path in the checkpoint volume.", max_length=512)]
+    path: Annotated[str, Meta(description="Its path, relative to the folder of the checkpoints.", max_length=512)]
     sha256: Annotated[str, Meta(description="Its digest.", max_length=64)] = ""
     bytes: Annotated[int, Meta(description="Its size in bytes.", ge=0)] | None = None
-    max_abs_diff: Annotated[float, Meta(description="Largest difference from the eager model.")] | None = None
+    max_abs_diff: (
+        Annotated[float, Meta(description="Largest absolute difference from the model in eager mode.", ge=0)] | None
+    ) = None
+    step: Annotated[int, Meta(description="Step of the checkpoint that it was made from.", ge=0)] | None = None
+
+
+class ExportStatus(Said, frozen=True, kw_only=True):
+    """The pod that makes the model files. Once there is one, the training is done for good."""
+
+    number: Annotated[int, Meta(description="Number of the present try, from 0; its pod is JOB-export-NUMBER.", ge=0)]
+    counted: Annotated[int, Meta(description="Tries that spent failurePolicy.maxRestarts.", ge=0)] = 0
+    next_try_time: Annotated[datetime, Meta(description="The pod is not made before.")] | None = None
+    last: Annotated[Failure, Meta(description="What the try before died of.")] | None = None
 
 
 class ProfileStatus(Said, frozen=True, kw_only=True):
@@ -263,6 +276,7 @@ class TrainingJobStatus(Said, frozen=True, kw_only=True):
     rollbacks: Annotated[Rollbacks, Meta(description="How often a NaN or an infinity was left behind.")] | None = None
     resizes: Annotated[Resizes, Meta(description="How often an elastic gang changed its size.")] | None = None
     goodput: Annotated[Goodput, Meta(description="Where the time went.")] | None = None
+    export: Annotated[ExportStatus, Meta(description="How far the model files are.")] | None = None
     live_config: Annotated[tuple[LiveValue, ...], Meta(description="Live settings in force.", max_length=64)] = ()
     artifacts: Annotated[tuple[Artifact, ...], Meta(description="Exported model files.", max_length=32)] = ()
     excluded_nodes: Annotated[

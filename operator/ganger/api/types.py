@@ -31,7 +31,7 @@ from ganger.api.workload import (
     Volume,
     VolumeMount,
 )
-from ganger.contract import API_GROUP, API_VERSION, GRACE_SECONDS, KIND
+from ganger.contract import API_GROUP, API_VERSION, EXPORTS_MAX, GRACE_SECONDS, KIND
 
 TASK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -170,7 +170,13 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
             examples=[{"lr": 5.0e-4}],
         ),
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
-    export: Annotated[tuple[Export, ...], Meta(description="Model files made at completion.", max_length=8)] = ()
+    export: Annotated[
+        tuple[Export, ...],
+        Meta(
+            description="Model files made when the training is done, before the job is complete.",
+            max_length=EXPORTS_MAX,
+        ),
+    ] = ()
     suspend: Annotated[bool, Meta(description="true stops the gang after a checkpoint; false lets it go on.")] = False
     termination_grace_period_seconds: Annotated[
         int,

@@ -24,7 +24,6 @@ from ganger.api.session import DevSession, DevSessionSpec
 from ganger.api.session_rules import SESSION_RULES
 from ganger.api.spelling import meant
 from ganger.api.types import TrainingJob, TrainingJobSpec, decode
-from ganger.api.unsupported import unsupported as unsupported
 from ganger.api.workload import Part
 from ganger.contract import PROFILE_KIND, SESSION_KIND
 

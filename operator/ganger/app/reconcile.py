@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ganger.api.defaults import fill
 from ganger.api.status import TrainingJobStatus
 from ganger.api.types import TrainingJob, profiled
-from ganger.api.validate import check, unsupported
+from ganger.api.validate import check
 from ganger.app.caches import Caches, Key
 from ganger.app.execute import Executor
 from ganger.app.inquiries import Inquiries
@@ -140,7 +140,7 @@ class Reconciler:
             # The API server has checked the same rules; an object stored before a rule existed meets them here.
             # What is wrong with live settings stops no job: see `settings`.
             errors = [error for error in check(job) if error.path != settings.PATH]
-            found = tuple(str(error) for error in (*errors, *unsupported(job)))
+            found = tuple(str(error) for error in errors)
             self._refusals[job.key] = (job.metadata.uid, job.metadata.generation, found)
         return found
 

@@ -13,7 +13,7 @@ from ganger.cli import canvas, eta, figures, ledger, listing
 from ganger.cli.canvas import line
 from ganger.cli.watching import Fleet
 
-ORDER = ("Running", "Restarting", "Starting", "Pending", "Suspended", "Failed", "Complete")
+ORDER = ("Running", "Exporting", "Restarting", "Starting", "Pending", "Suspended", "Failed", "Complete")
 GAP = "  "
 BAR_MAX, BAR_MIN = 16, 6
 NAME_ENOUGH, NAME_MIN = 20, 8  # a longer name is cut before a column is left out, a shorter one after

@@ -31,6 +31,7 @@ CAUSES = {
     "image": ("-", "bright_black"),
     "scheduling": (":", "bright_black"),
     "queued": (".", "bright_black"),
+    "exporting": ("+", "green"),
     "suspended": ("_", "dim"),
 }
 

@@ -18,6 +18,7 @@ CAUSES = (
     "image",
     "scheduling",
     "queued",
+    "exporting",
     "suspended",
 )
 SHOWN_MAX = 4

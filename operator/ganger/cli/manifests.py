@@ -17,7 +17,7 @@ from ganger.api.manifest import SIZE_BYTES_MAX, Located, ManifestError, load
 from ganger.api.profile import TrainingProfile
 from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob
-from ganger.api.validate import check_manifest, check_profile, check_session_manifest, unsupported
+from ganger.api.validate import check_manifest, check_profile, check_session_manifest
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
@@ -192,8 +192,6 @@ def _document(source: str, located: Located) -> Document:
         dev, errors = check_session_manifest(located.manifest)
         return Document(source=source, located=located, dev=dev, mistakes=_mistakes(source, located, errors))
     job, errors = check_manifest(located.manifest)
-    if job is not None:
-        errors = unsupported(job)
     mistakes = _mistakes(source, located, errors)
     return Document(source=source, located=located, job=None if mistakes else job, mistakes=mistakes)
 

@@ -27,10 +27,20 @@ def sentence(job: TrainingJob, now: datetime) -> str:
         return f"{name} is suspended" if stopped else f"{name} stops: it checkpoints and gives its workers back"
     if status.is_true("Running"):
         return f"{name} is running{_progress(job, now)}"
+    if status.phase == "Exporting":
+        return f"{name} is trained{_metrics(job)}; {_exporting(job)}"
     for_how_long = figures.age(job.metadata.creation_timestamp, now)
     why = status.message or "the operator has not looked at it yet"
     verb = "is restarting" if status.phase == "Restarting" else "is starting" if status.phase == "Starting" else "waits"
     return f"{name} {verb}: {why} ({for_how_long})"
+
+
+def _exporting(job: TrainingJob) -> str:
+    """What keeps the files from being made, where something does."""
+    condition = job.status.condition("Exported")
+    if condition is not None and condition.reason not in ("", "Exporting"):
+        return f"its model files wait: {condition.message}"
+    return f"its model files are made: {', '.join(one.format for one in job.spec.export)}"
 
 
 def _took(job: TrainingJob) -> str:

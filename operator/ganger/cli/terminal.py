@@ -17,6 +17,7 @@ PHASE_COLOURS = {
     "Running": "green",
     "Failed": "red",
     "Restarting": "yellow",
+    "Exporting": "cyan",
     "Pending": "yellow",
     "Starting": "cyan",
     "Suspended": "dim",

@@ -4,8 +4,8 @@ Level-triggered: the answer depends on the present facts alone, never on the eve
 - Complete and Failed are absorbing; clean-up follows from them on every pass.
 - Attempt and round move only by a status write, and nothing else happens in that pass (write-ahead, then act).
 - A new attempt is created only when no container of an older one can still run, or it is on a node that was given up.
-Order of the questions: ours at all? finished? suspended? held by its queue? overdue? complete? failed? else start what
-is missing.
+Order of the questions: ours at all? finished? suspended? held by its queue? trained, so that only its model files are
+to be made (`exporting`)? overdue? complete? failed? else start what is missing.
 """
 
 from datetime import datetime
@@ -19,6 +19,7 @@ from ganger.plan import (
     edition,
     elastic,
     ending,
+    exporting,
     giveway,
     grace,
     hang,
@@ -89,13 +90,16 @@ def _decide(
     if job.spec.suspend:
         return _suspended(job, seen, members, now, site)
     obstacle = profile.obstacle(seen.profile)
-    if obstacle is not None and members.num_succeeded < members.num_workers:
+    is_trained = job.status.export is not None or members.num_succeeded == members.num_workers
+    if obstacle is not None and not is_trained:
         if job.status.is_true(lifecycle.SUSPENDED):
             return _resumed(job, seen, members, fallen, now, site)
         return _unprofiled(job, members, now, obstacle)
     held = quota.hold(job, seen.quota, seen.stored)
     if held is not None:
         return _suspended(job, seen, members, now, site, held)
+    if job.status.export is not None:
+        return exporting.step(job, seen, members, now, site)
     other = (
         edition.outdated(seen.stored or job, members.present.values())
         and not fallen.failed
@@ -113,8 +117,8 @@ def _decide(
     if job.spec.elastic is not None and job.status.gang_size is None:
         # The size first: pods that disagree about it would wait for each other.
         return Decision(status=lifecycle.starting(job, members, now, "Starting", "the gang starts"))
-    if members.num_succeeded == members.num_workers:
-        return ending.complete(job, members, now)
+    if is_trained:
+        return exporting.opened(job, members, now) if job.spec.export else ending.complete(job, members, now)
     is_due = seen.profile is not None and seen.profile.is_due
     if is_due and edition.has_other_values(members.present.values(), job.status.profile):
         # The profile has changed between the pods and the status that would keep their values.

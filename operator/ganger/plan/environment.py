@@ -54,6 +54,21 @@ def _checkpoint(job: TrainingJob) -> str:
     ).decode()
 
 
+def exports(spec: TrainingJobSpec) -> str:
+    """Return the model files that are wanted, as `contract.EXPORT_KEYS` has them."""
+    entries = [
+        {
+            "format": one.format,
+            "path": one.path,
+            "from": one.from_,
+            "tolerance": one.tolerance,
+            "opset": one.opset,
+        }
+        for one in spec.export
+    ]
+    return msgspec.json.encode(entries).decode()
+
+
 def _torchrun(workers: int, worker: int, processes: int, host: str, port: int) -> dict[str, str]:
     """What torchrun and the scripts written for it read; a command that ignores it loses nothing."""
     names = {
@@ -113,6 +128,8 @@ def worker_environment(
         env[contract.ENV_TASK] = spec.task
     if spec.script is not None:
         env[contract.ENV_SCRIPT] = msgspec.json.encode(spec.script).decode()
+    if spec.export:
+        env[contract.ENV_EXPORTS] = exports(spec)
     if checkpoint_dir is not None and spec.checkpoint is not None:
         env[contract.ENV_CHECKPOINT_DIR] = checkpoint_dir
         env[contract.ENV_CHECKPOINT] = _checkpoint(job)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ganger.api.observed import Pod
 from ganger.contract import LABEL_ATTEMPT, LABEL_WORKER
-from ganger.plan.names import PROBE_PREFIX
+from ganger.plan.names import EXPORT_PREFIX, PROBE_PREFIX
 
 _TERMINAL = ("Succeeded", "Failed")
 
@@ -25,8 +25,18 @@ def worker_of(pod: Pod) -> int:
 
 def probe_of(pod: Pod) -> int:
     """Return the number of a probe (plan/elastic.py), or -1 for a pod that is none."""
-    text = pod.metadata.labels.get(LABEL_WORKER, "").removeprefix(PROBE_PREFIX)
-    return int(text) if worker_of(pod) < 0 and text.isascii() and text.isdigit() else -1
+    return _numbered(pod, PROBE_PREFIX)
+
+
+def export_of(pod: Pod) -> int:
+    """Return the number of the try of a pod that makes model files (plan/exporting.py), or -1 for any other pod."""
+    return _numbered(pod, EXPORT_PREFIX)
+
+
+def _numbered(pod: Pod, prefix: str) -> int:
+    text = pod.metadata.labels.get(LABEL_WORKER, "")
+    number = text.removeprefix(prefix)
+    return int(number) if text.startswith(prefix) and number.isascii() and number.isdigit() else -1
 
 
 def is_over(pod: Pod) -> bool:
@@ -64,8 +74,8 @@ class Gang(Struct, frozen=True, kw_only=True):
     """The pods of one job, seen from its present attempt.
 
     present: pods of the attempt by worker. older, newer: pods of other attempts. probes: pods of the attempt that only
-    look for room, by number. lost: pods that were given up (plan/lost.py); those of earlier attempts are in no other
-    list, for nothing waits for them.
+    look for room, by number. exports: pods that make model files, by number. lost: pods that were given up
+    (plan/lost.py); those of earlier attempts are in no other list, for nothing waits for them.
     """
 
     num_workers: int
@@ -73,6 +83,7 @@ class Gang(Struct, frozen=True, kw_only=True):
     older: tuple[Pod, ...]
     newer: tuple[Pod, ...]
     probes: dict[int, Pod] = {}
+    exports: dict[int, Pod] = {}
     lost: tuple[Pod, ...] = ()
 
     @property
@@ -113,7 +124,7 @@ class Gang(Struct, frozen=True, kw_only=True):
     @property
     def all(self) -> tuple[Pod, ...]:
         """Every pod of the job."""
-        return (*self.older, *self.present.values(), *self.probes.values(), *self.newer)
+        return (*self.older, *self.present.values(), *self.probes.values(), *self.exports.values(), *self.newer)
 
     @property
     def num_running(self) -> int:
@@ -138,11 +149,14 @@ def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int, lost: frozenset[
     """
     present: dict[int, Pod] = {}
     probes: dict[int, Pod] = {}
+    exports: dict[int, Pod] = {}
     older: list[Pod] = []
     newer: list[Pod] = []
     for pod in sorted(pods, key=lambda pod: pod.metadata.name):
         number, worker = attempt_of(pod), worker_of(pod)
-        if number > attempt:
+        if export_of(pod) >= 0:
+            exports[export_of(pod)] = pod
+        elif number > attempt:
             newer.append(pod)
         elif number == attempt and 0 <= worker < num_workers:
             present[worker] = pod
@@ -157,5 +171,6 @@ def gang(pods: tuple[Pod, ...], attempt: int, num_workers: int, lost: frozenset[
         older=tuple(older),
         newer=tuple(newer),
         probes=probes,
+        exports=exports,
         lost=tuple(pod for pod in pods if pod.metadata.name in lost),
     )

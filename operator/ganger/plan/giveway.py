@@ -83,4 +83,5 @@ def verdict(job: TrainingJob, members: Gang, now: datetime) -> Verdict:
 
 
 def _cannot_be(job: TrainingJob) -> bool:
-    return job.status.is_true(PODS_READY) or job.status.finished or job.spec.suspend
+    is_done = job.status.finished or job.status.export is not None
+    return is_done or job.status.is_true(PODS_READY) or job.spec.suspend

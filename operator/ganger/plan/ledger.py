@@ -117,6 +117,8 @@ def _spans(job: TrainingJob, gang: Gang, live: Live | None, news: LiveReport | N
     """Return the whole way of the present attempt; the last span is open. Training counts as productive."""
     if job.status.is_true("Suspended"):
         return [Span(_OPEN, "queued" if is_held(job.status) else "suspended")]
+    if job.status.export is not None:
+        return [Span(_OPEN, "exporting")]
     if job.status.round > 0:
         way = _round(job, gang, live, news)
     else:

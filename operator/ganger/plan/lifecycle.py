@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ganger.api.conditions import MESSAGE_LENGTH_MAX
-from ganger.api.status import Phase, Progress, Restarts, Rung, TrainingJobStatus
+from ganger.api.status import Artifact, ExportStatus, Phase, Progress, Restarts, Rung, TrainingJobStatus
 from ganger.api.types import TrainingJob
 from ganger.plan import elastic, names, suspicion
 from ganger.plan.facts import state
@@ -20,6 +20,7 @@ from ganger.plan.quota import NOT_ADMITTED
 from ganger.plan.report import progress, report, rollbacks, terminated
 
 PODS_READY, RUNNING, SUSPENDED, COMPLETE, FAILED = "PodsReady", "Running", "Suspended", "Complete", "Failed"
+EXPORTED = "Exported"  # of a job with spec.export whose training is done: its model files are there
 SHRUNK = "Shrunk"  # of an elastic job: its gang is smaller than spec.workers
 RECONCILING, STALLED = "Reconciling", "Stalled"
 HANG_SUSPECTED, STRAGGLER = "HangSuspected", "Straggler"  # of a gang that runs
@@ -226,6 +227,12 @@ def renewed(job: TrainingJob, gang: Gang, now: datetime, message: str) -> Traini
     return _phase(status, job, now, "Restarting", message)
 
 
+def made(artifacts: tuple[Artifact, ...]) -> str:
+    """Return what files were made, in words."""
+    worst = max((one.max_abs_diff or 0.0 for one in artifacts), default=0.0)
+    return f"{', '.join(one.format for one in artifacts)}: made and compared, largest difference {worst:.2g}"
+
+
 def news(job: TrainingJob, status: TrainingJobStatus) -> TrainingJobStatus | None:
     """Return the status if it says anything new, else None: then there is nothing to write."""
     return None if status == job.status else status
@@ -248,6 +255,8 @@ def failed(
     facts = [(FAILED, True, reason, message)]
     if job.status.condition(RUNNING) is not None:
         facts.append((RUNNING, False, "Failed", message))
+    if job.status.export is not None:
+        facts.append((EXPORTED, False, reason, message))
     status = state(_told(job, gang, _base(job, gang)), job, now, *facts)
     status = msgspec.structs.replace(status, completion_time=now)
     if verdict is not None:
@@ -256,8 +265,41 @@ def failed(
     return _phase(status, job, now, "Failed", message)
 
 
-def complete(job: TrainingJob, gang: Gang, now: datetime) -> TrainingJobStatus:
-    """Return the last status of a job that reached its end."""
+def exporting(
+    job: TrainingJob, gang: Gang, now: datetime, export: ExportStatus, reason: str, message: str
+) -> TrainingJobStatus:
+    """Return the status of a job whose training is done and whose model files are not."""
+    facts = [(EXPORTED, False, reason, message)]
+    if job.status.condition(RUNNING) is not None:
+        facts.append((RUNNING, False, "Exporting", "the training is done"))
+    if job.status.is_true(SUSPENDED):
+        facts.append((SUSPENDED, False, "Resumed", ""))
+    pod = gang.exports.get(export.number)
+    if pod is not None and pod.status.phase != "Pending" and not job.status.is_true(PODS_READY):
+        facts.append((PODS_READY, True, "Exporting", message))  # what a queue waits for, after a suspension
+    status = state(_trained(job, gang), job, now, *facts)
+    return _phase(msgspec.structs.replace(status, export=export), job, now, "Exporting", message)
+
+
+def _trained(job: TrainingJob, gang: Gang) -> TrainingJobStatus:
+    """The status of a job whose training is done, with what its workers said at its end; they need not stay for it."""
+    status = _base(job, gang)
+    if job.status.export is None:
+        return _told(job, gang, status)
+    start = status.start_time or created(tuple(gang.exports.values()))
+    kept = {"workers": job.status.workers, "ready_workers": job.status.ready_workers}
+    return msgspec.structs.replace(status, start_time=start, **kept)
+
+
+def complete(
+    job: TrainingJob, gang: Gang, now: datetime, artifacts: tuple[Artifact, ...] | None = None
+) -> TrainingJobStatus:
+    """Return the last status of a job that reached its end. artifacts: its model files, None where none are wanted."""
+    if artifacts is not None:
+        message = made(artifacts)
+        done = ((EXPORTED, True, "FilesMade", message), (COMPLETE, True, "Exported", message))
+        status = msgspec.structs.replace(state(_trained(job, gang), job, now, *done), artifacts=artifacts)
+        return _phase(msgspec.structs.replace(status, completion_time=now), job, now, "Complete")
     message = f"all {gang.num_workers} workers succeeded"
     facts = [(COMPLETE, True, "AllWorkersSucceeded", message)]
     if job.status.condition(RUNNING) is not None:

@@ -18,6 +18,7 @@ from ganger.contract import (
 )
 
 PROBE_PREFIX = "probe-"  # of the worker label and of the name
+EXPORT_PREFIX = "export-"  # the same
 
 
 def pod(job_name: str, attempt: int, worker: int) -> str:
@@ -28,6 +29,11 @@ def pod(job_name: str, attempt: int, worker: int) -> str:
 def probe(job_name: str, attempt: int, number: int) -> str:
     """Return the name of a probe, a pod that looks for room beside the workers; no worker has such a name."""
     return f"{job_name}-{attempt}-{PROBE_PREFIX}{number}"
+
+
+def export(job_name: str, number: int) -> str:
+    """Return the name of the pod that makes model files in its try of that number; no worker has such a name."""
+    return f"{job_name}-{EXPORT_PREFIX}{number}"
 
 
 def service(job_name: str) -> str:
@@ -62,6 +68,11 @@ def labels(job: TrainingJob) -> dict[str, str]:
 def worker_labels(job: TrainingJob, attempt: int, worker: int) -> dict[str, str]:
     """Return the labels of a worker's pod."""
     return labels(job) | {LABEL_ATTEMPT: str(attempt), LABEL_WORKER: str(worker)}
+
+
+def export_labels(job: TrainingJob, number: int) -> dict[str, str]:
+    """Return the labels of the pod that makes model files, of the attempt that has ended the training."""
+    return labels(job) | {LABEL_ATTEMPT: str(job.status.attempt), LABEL_WORKER: f"{EXPORT_PREFIX}{number}"}
 
 
 def selector(job: TrainingJob) -> str:

@@ -43,7 +43,7 @@ CONTAINER_SECURITY = {
     "readOnlyRootFilesystem": True,
 }
 # How a Prometheus without its operator finds pods, by a wide-spread convention.
-_SCRAPE = {
+SCRAPE = {
     "prometheus.io/scrape": "true",
     "prometheus.io/port": str(METRICS_PORT),
     "prometheus.io/path": "/metrics",
@@ -157,7 +157,7 @@ def pod(
     assert job.spec.image is not None, "fill the job before building its pods"
     assert 0 <= worker < elastic.size(job), f"worker {worker} of {elastic.size(job)}"
     pod_volumes, mounts = volumes.of_worker(job)
-    annotations = _SCRAPE | {ANNOTATION_EDITION: made_from or edition(job)} | values_mark(job.status.profile)
+    annotations = SCRAPE | {ANNOTATION_EDITION: made_from or edition(job)} | values_mark(job.status.profile)
     if site.listens:
         pod_volumes.append(sites.volume(job.metadata.uid))
         mounts.append(sites.mount())

@@ -54,7 +54,7 @@ def accounted(
     goodput = ledger.account(job, gang, live, now)
     moves, anew = status.attempt > job.status.attempt, status.round > job.status.round
     kept = elastic.keeps_work(job, status) or grace.keeps_work(job, gang, status)
-    if anew or (moves and not kept) or _becomes(job.status, status, "Failed"):
+    if anew or (moves and not kept) or (_becomes(job.status, status, "Failed") and job.status.export is None):
         steps, seconds = ledger.lost(job, gang, live)
         goodput = ledger.lose(goodput, steps=steps, seconds=seconds)
     ends = moves or anew or any(_becomes(job.status, status, end) for end in ("Failed", "Complete", "Suspended"))

@@ -172,6 +172,29 @@ CLASSES: dict[str, FailureClass] = {
         cause="a later attempt owns the checkpoints, so the old worker stopped and wrote nothing",
         remedy="nothing: the newest attempt goes on",
     ),
+    # --- model files ---
+    "ExportUnavailable": FailureClass(
+        cause="the image lacks a package that a format of spec.export needs",
+        remedy="use an image that has it (pip install 'ganger[export]'), or take the format out of spec.export",
+    ),
+    "ExportFailed": FailureClass(
+        cause="a model file could not be made, though the training is done",
+        remedy="change what the message names, as control flow that depends on data; the checkpoint stays, and "
+        "'ganger export' makes the file from it without training anew",
+    ),
+    "ExportDiffers": FailureClass(
+        cause="a model file was made, but computes something else than the model",
+        remedy="look at the difference that the message tells: raise tolerance in spec.export if it is rounding, else "
+        "take what depends on data out of forward; the checkpoint stays, and 'ganger export' makes the file from it",
+    ),
+    "ExportNotWritten": FailureClass(
+        cause="a model file could not be written",
+        remedy="look at the checkpoint volume: free space, quota and permissions",
+    ),
+    "ExportTooLong": FailureClass(
+        cause="a model file was not made within an hour",
+        remedy="give the worker more CPU and memory under spec.resources, or make that format with 'ganger export'",
+    ),
     # --- disruptions: never counted ---
     "Preempted": FailureClass(
         cause="the worker was told to stop, for another pod or by its node",

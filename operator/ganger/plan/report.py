@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ganger.api.observed import Pod, Terminated
-from ganger.api.status import CheckpointStatus, NamedNumber, Progress, Rollbacks
-from ganger.contract import CONTAINER, QUARANTINED_MAX
+from ganger.api.status import Artifact, CheckpointStatus, NamedNumber, Progress, Rollbacks
+from ganger.contract import CONTAINER, EXPORTS_MAX, QUARANTINED_MAX
 
 PEER_LOST = "PeerLost"
 _TEXT_LENGTH_MAX = 1000
@@ -34,6 +34,17 @@ class ReportedRollbacks(Struct, frozen=True, kw_only=True, rename="camel"):
     count: Annotated[int, Meta(ge=0, le=2**53)]
     step: Annotated[int, Meta(ge=0, le=2**53)]
     to_step: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class ReportedArtifact(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model file that was made and compared. path: relative to the folder of the checkpoints."""
+
+    format: Annotated[str, Meta(max_length=32)]
+    path: Annotated[str, Meta(max_length=512)]
+    sha256: Annotated[str, Meta(max_length=64)]
+    bytes: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    max_abs_diff: Annotated[float, Meta(ge=0)]
+    step: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class Told(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,6 +72,7 @@ class Report(Told, frozen=True, kw_only=True, rename="camel"):
     exit_code: int | None = None
     traceback: str = ""
     last_lines: tuple[str, ...] = ()
+    artifacts: Annotated[tuple[ReportedArtifact, ...], Meta(max_length=EXPORTS_MAX)] = ()
 
 
 _DECODER = msgspec.json.Decoder(Report)
@@ -134,3 +146,18 @@ def rollbacks(said: Told, known: Rollbacks | None, at: datetime | None) -> Rollb
         return known
     found = said.rollbacks
     return Rollbacks(count=found.count, last_step=found.step, to_step=found.to_step, time=at)
+
+
+def artifacts(said: Report) -> tuple[Artifact, ...]:
+    """Return the model files that the report tells of."""
+    return tuple(
+        Artifact(
+            format=one.format,
+            path=one.path,
+            sha256=one.sha256,
+            bytes=one.bytes,
+            max_abs_diff=one.max_abs_diff,
+            step=one.step,
+        )
+        for one in said.artifacts
+    )

@@ -148,4 +148,4 @@ def _stale(job: TrainingJob, members: Gang) -> tuple[Deletion, ...]:
     seconds = None if disrupted or elastic.opened(job.status) else hurry
     kept = job.status.attempt - 1
     doomed = (pod for pod in members.older if not is_over(pod) or attempt_of(pod) < kept or probe_of(pod) >= 0)
-    return deletions_of((*doomed, *avoid.outdated(job, members)), seconds)
+    return deletions_of((*doomed, *members.exports.values(), *avoid.outdated(job, members)), seconds)

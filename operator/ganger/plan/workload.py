@@ -159,16 +159,24 @@ def _ready(job: TrainingJob, workload: Workload, now: datetime) -> Change | None
 def _reclaim(job: TrainingJob, gang: Gang, workload: Workload) -> Change | None:
     """Give back the quota of workers that an elastic gang was scaled down by, once they are gone; there is no way back.
 
-    Workers that ended well give nothing back before the job does: a restart needs them again.
+    Workers that ended well give nothing back before all have: a restart needs them again.
     """
     asked = next((each.count for each in workload.spec.pod_sets if each.name == POD_SET), 0)
     admission = workload.status.admission
     got = next((each.count for each in admission.pod_set_assignments), None) if admission is not None else None
     partial = got is not None and got < asked
-    old = sum(each.count for each in workload.status.reclaimable_pods if each.name == POD_SET)
+    if job.status.export is not None and not partial:
+        return _return(workload, asked - 1)  # the training is done for good: one pod is needed yet
     spare = asked - job.spec.workers
     is_smaller = elastic.size(job) <= job.spec.workers and all(is_over(pod) for pod in gang.older)
-    if job.spec.elastic is None or partial or spare <= old or not is_smaller:
+    if job.spec.elastic is None or partial or not is_smaller:
+        return None
+    return _return(workload, spare)
+
+
+def _return(workload: Workload, spare: int) -> Change | None:
+    """Tell Kueue that so many workers of those that were asked for are needed no more; the count never falls."""
+    if spare <= sum(each.count for each in workload.status.reclaimable_pods if each.name == POD_SET):
         return None
     body = _of(workload, status={"reclaimablePods": [{"name": POD_SET, "count": spare}]})
     return Change(verb="status", body=body, target=workload.metadata)

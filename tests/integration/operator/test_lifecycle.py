@@ -102,15 +102,6 @@ def test_finished_job_is_deleted_when_its_time_to_live_is_over(operated):
     wait_for(lambda: operated.job() is None)
 
 
-def test_unsupported_field_is_refused_with_a_condition_and_never_ignored(operated):
-    operated.submit(export=[{"format": "onnx"}])
-    operated.wait_phase("Failed")
-
-    assert "Unsupported" == operated.condition("Failed")["reason"]
-    assert "export" in operated.condition("Failed")["message"]
-    assert [] == operated.pod_names()
-
-
 def test_broken_job_does_not_stop_the_others(operated):
     operated.submit("broken", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": "no"}})
     operated.running_job("sound")

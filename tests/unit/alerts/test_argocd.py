@@ -15,6 +15,7 @@ EXPECTED = {
     "Starting": "Progressing",
     "Running": "Healthy",
     "Restarting": "Progressing",
+    "Exporting": "Progressing",
     "Suspended": "Suspended",
     "Complete": "Healthy",
     "Failed": "Degraded",
@@ -78,7 +79,7 @@ def test_a_phase_of_a_later_version_is_unknown(health):
 
 def test_the_page_tells_the_same():
     text = (ROOT / "docs" / "observability.md").read_text()
-    rows = {"Progressing": "no status yet, Pending, Starting, Restarting", "Healthy": "Running, Complete"}
+    rows = {"Progressing": "no status yet, Pending, Starting, Restarting, Exporting", "Healthy": "Running, Complete"}
     for health_, phases in rows.items():
         assert f"| {phases} | {health_} |" in text
     assert "| Suspended | Suspended |" in text

@@ -16,7 +16,7 @@ from ganger.plan.seen import Decision, Refusal, Seen
 from ganger.runtime.cache import Undecodable
 
 KEY = ("team", "digits")
-UNSERVED = [{"format": "onnx"}]
+WRONG = [{"format": "onnx"}]  # of a job without checkpoints
 
 
 class World:
@@ -87,8 +87,8 @@ async def test_what_the_caches_hold_decides(world):
     assert ("Running", "2/2") == (world.decision.status.phase, world.decision.status.workers)
 
 
-async def test_an_unsupported_field_ends_in_a_condition_that_names_it_and_creates_nothing(world):
-    await world.sync(job(export=UNSERVED))
+async def test_a_rule_that_is_broken_ends_in_a_condition_that_names_the_field_and_creates_nothing(world):
+    await world.sync(job(export=WRONG))
     (failed,) = [condition for condition in world.decision.status.conditions if condition.type == "Failed"]
 
     assert ("True", "Unsupported") == (failed.status, failed.reason)
@@ -119,7 +119,7 @@ async def test_the_spec_is_checked_once_for_each_generation(world, monkeypatch):
 
 
 async def test_the_check_of_a_same_named_predecessor_is_not_used(world):
-    await world.sync(job(export=UNSERVED, uid="uid-before"))
+    await world.sync(job(export=WRONG, uid="uid-before"))
     await world.sync(job())
 
     assert 2 == len(world.decision.pods)

@@ -57,14 +57,14 @@ def test_every_mistake_has_its_line_in_the_order_of_the_file(ganger, manifest):
     assert f"{len(lines)} mistakes in {path}\n" == said.err
 
 
-def test_a_field_that_this_version_does_not_serve_is_a_mistake(ganger, manifest, request):
+def test_a_field_that_needs_another_is_a_mistake_in_its_line(ganger, manifest, request):
     path = manifest() + ""
     Path(path).write_text(Path(path).read_text() + "  export: [{format: onnx}]\n")
 
     said = ganger("validate", path)
 
     assert 2 == said.code
-    assert said.out.startswith(f"{path}:8: spec.export: is not supported by this version; ")
+    assert said.out.startswith(f"{path}:8: spec.export: export needs checkpoint: ")
 
 
 def test_standard_input_several_files_and_documents_are_read(ganger, manifest, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 from builders import at, pod, running_gang, with_spec, with_status
 from ganger.api.conditions import upsert
+from ganger.api.status import ExportStatus
 from ganger.plan import quota
 from ganger.plan import workload as asking
 from ganger.plan.decide import decide
@@ -178,6 +179,17 @@ def test_a_scaled_down_gang_gives_back_what_it_needs_no_more():
     assert {"reclaimablePods": [{"name": "workers", "count": 1}]} == found.body["status"]
     assert None is change(a_job, served(workload(before, admitted=True)), old, *new)
     assert None is change(a_job, served(workload(before, admitted=True, reclaimed=1)), *new)
+
+
+def test_a_gang_whose_training_is_done_gives_back_all_but_what_its_export_needs():
+    before = queued(workers=3)
+    a_job = with_status(before, msgspec.structs.replace(before.status, export=ExportStatus(number=0)))
+    gone = tuple(pod(a_job, worker, exit_code=0) for worker in range(3))
+    found = change(a_job, served(workload(before, admitted=True)), *gone)
+
+    assert {"reclaimablePods": [{"name": "workers", "count": 2}]} == found.body["status"]
+    assert None is change(a_job, served(workload(before, admitted=True, reclaimed=2)), *gone)
+    assert None is change(before, served(workload(before, admitted=True)), *gone)
 
 
 def test_a_suspended_job_takes_its_workload_back_when_its_gang_has_stopped():
