@@ -10,6 +10,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from ganger.api.status import Failure
+from ganger.cli import lastfailure
 from ganger.cli.reporting import Hint, silence
 from ganger.cli.seen import Seen
 from ganger.contract import LABEL_QUEUE
@@ -173,17 +174,18 @@ def hint(seen: Seen) -> Hint | None:
     if status.is_true("Running"):
         last = status.restarts.last if status.restarts is not None else None
         return silence(seen) or (_of_failure(last) if last is not None else None)
+    last = lastfailure.of(seen.job)
     return _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles()) or (
-        _of_failure(status.restarts.last) if status.restarts is not None and status.restarts.last is not None else None
+        _of_failure(last) if last is not None else None
     )
 
 
 def _failed(seen: Seen) -> Hint | None:
-    condition, restarts = seen.job.status.condition("Failed"), seen.job.status.restarts
+    condition, last = seen.job.status.condition("Failed"), lastfailure.of(seen.job)
     reason = condition.reason if condition is not None else ""
     if reason in ("StartDeadlineExceeded", "ImagePull"):
         return _of_texts(f"{reason}: {text}" for reason, text in seen.obstacles()) or _known(reason)
-    cause = _of_failure(restarts.last) if restarts is not None and restarts.last is not None else None
+    cause = _of_failure(last) if last is not None else None
     if cause is not None and reason != "DeadlineExceeded":
         return cause
     return _known(reason) or _of_texts([f"{reason}: {condition.message if condition else ''}"])

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
-from ganger.cli import canvas, curve, eta, figures, lastfailure, ledger, listing, report
+from ganger.cli import canvas, curve, eta, exports, figures, lastfailure, ledger, listing, report
 from ganger.cli.canvas import LABEL_WIDTH, Piece, line, section
 from ganger.cli.hint import hint
 from ganger.cli.sentence import sentence
@@ -47,6 +47,7 @@ def page(view: View, now: datetime, width: int, height: int | None) -> Group:
         *section("Goodput", _goodput(job, room)),
         *section("Workers", _workers(view, now)),
         *section("Checkpoint", [line(", ".join(report.checkpoint_parts(job, now)))]),
+        *section("Files", [line(text) for text in exports.lines(job)]),
         *section("Failure", _failure(job, now, room)),
         *section("Events", _events(view, now)),
     ]
@@ -138,7 +139,13 @@ def _workers(view: View, now: datetime) -> Iterator[Text]:
     present = view.seen(now).present
     shown = sorted(present, key=lambda pod: (pod.status.phase in ("Running", "Succeeded"), worker_of(pod)))
     rows = [
-        (str(worker_of(pod)), report.state(pod), figures.age(_since(pod), now), pod.spec.node_name, pod.metadata.name)
+        (
+            report.called(pod).removeprefix("worker-"),
+            report.state(pod),
+            figures.age(_since(pod), now),
+            pod.spec.node_name,
+            pod.metadata.name,
+        )
         for pod in shown[:WORKERS_MAX]
     ]
     for text in figures.table((), rows) if rows else ("no pods",):

@@ -14,7 +14,9 @@ _ANEW = {"Process": "processes", "Container": "containers", "Pods": "pods"}
 
 def of(job: TrainingJob) -> Failure | None:
     """Return the failure that the status keeps, or None where nothing has failed."""
-    restarts = job.status.restarts
+    restarts, export = job.status.restarts, job.status.export
+    if export is not None and export.last is not None:
+        return export.last  # of the model files, which come after the training
     return restarts.last if restarts is not None else None
 
 

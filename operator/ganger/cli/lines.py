@@ -45,7 +45,10 @@ class Printer:
         self._only = only
 
     def line(self, worker: int, text: str, time: int = 0) -> None:
-        """Write one line; what a terminal would obey is shown, not sent. time: nanoseconds since 1970, 0 unknown."""
+        """Write one line; what a terminal would obey is shown, not sent.
+
+        worker: below 0 for an export. time: nanoseconds since 1970, 0 unknown.
+        """
         shown = log_line(text.removesuffix("\r"))
         if self._only is None or self._only.search(shown):
             self._terminal.data(self._prefix(worker) + (self._time(time) if self._timed else "") + shown)
@@ -59,5 +62,5 @@ class Printer:
     def _prefix(self, worker: int) -> str:
         if not self._prefixed:
             return ""
-        name = f"worker-{worker}".ljust(self._width)
+        name = (f"worker-{worker}" if worker >= 0 else "export").ljust(self._width)
         return self._terminal.paint(f"{name} |", WORKER_COLOURS[worker % len(WORKER_COLOURS)]) + " "

@@ -20,7 +20,9 @@ from ganger.api.types import TrainingJob
 from ganger.cli import machine
 from ganger.cli.process import WorkerProcess
 from ganger.contract import LABEL_QUEUE, METRICS_PORT
+from ganger.plan import exportpod
 from ganger.plan.decide import decide
+from ganger.plan.gang import export_of, gang
 from ganger.plan.pods import SUPERVISOR
 from ganger.plan.seen import Decision, Event, Seen
 
@@ -61,6 +63,8 @@ class LocalGang:
         """Whether every worker ended well, even where it was asked to stop at the same moment."""
         if self.job.status.is_true("Complete"):
             return True
+        if self.job.spec.export:
+            return False  # its model files are not there
         last = [process for process in self._workers if process.attempt == self.job.status.attempt]
         return len(last) == self.job.spec.workers and all(process.exit_code == 0 for process in last)
 
@@ -125,6 +129,9 @@ class LocalGang:
             say=self._say,
             ended=self._happened.set,
         )
+        if process.worker < 0:
+            await self._start_export(process)
+            return
         attempt, worker = process.attempt, process.worker
         if self._rendezvous[0] != attempt:
             # A new port for each attempt: a process that is slow to die must not be met by its successors.
@@ -142,6 +149,25 @@ class LocalGang:
         )
         self._workers.append(process)
         await process.start(self._command(), environment)
+
+    async def _start_export(self, process: WorkerProcess) -> None:
+        """Start the process that makes model files, as its pod would be."""
+        number = export_of(process.pod())
+        environment = machine.environment(
+            exportpod.alone(self.job),
+            number,
+            0,
+            rendezvous_port=machine.free_port(),
+            metrics_port=machine.free_port(),
+            checkpoint_dir=os.fspath(self._checkpoints) if self._checkpoints is not None else None,
+            termination_log=os.fspath(process.last_word),
+            found_gpus=(),
+            inherited=self._environ,
+        )
+        members = gang(tuple(each.pod() for each in self._workers), self.job.status.attempt, self.job.spec.workers)
+        environment |= exportpod.export_environment(self.job, members)
+        self._workers.append(process)
+        await process.start((sys.executable, *exportpod.PROGRAM[1:]), environment)
 
     def _command(self) -> tuple[str, ...]:
         return self.job.spec.command or (sys.executable, *SUPERVISOR[1:])

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("metrics:metrics", "Print the newest figures of a job: loss, throughput, its own metrics."),
     "top": ("top:top", "Show what jobs or nodes hold of GPUs, CPU and memory."),
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),
+    "export": ("export:export", "Make model files from a checkpoint of a job, and compare them with it."),
     "doctor": ("doctor:doctor", "Check the cluster for what Ganger needs; each trouble with its remedy."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
     "version": (

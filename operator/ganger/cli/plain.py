@@ -56,7 +56,8 @@ def _about(view: View, name: str, now: datetime) -> Iterator[tuple[str, str]]:
     yield "job", f"{name} job {_pairs(_job(job))}"
     pods = [pod for pod in view.pods.values() if attempt_of(pod) == job.status.attempt]
     for pod in sorted(pods, key=worker_of):
-        yield f"pod {pod.metadata.name}", f"{name} worker {_pairs(_worker(pod))}"
+        kind = "worker" if worker_of(pod) >= 0 else "export"
+        yield f"pod {pod.metadata.name}", f"{name} {kind} {_pairs(_worker(pod))}"
     failure = lastfailure.of(job)
     if failure is not None:
         yield "failure", f"{name} failure {_pairs(_failed(failure))}"
@@ -95,7 +96,7 @@ def _job(job: TrainingJob | Metadata) -> Mapping[str, object]:
 
 def _worker(pod: Pod) -> Mapping[str, object]:
     return {
-        "worker": worker_of(pod),
+        "worker": worker_of(pod) if worker_of(pod) >= 0 else None,
         "attempt": attempt_of(pod),
         "state": report.state(pod),
         "node": pod.spec.node_name or None,

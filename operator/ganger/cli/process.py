@@ -37,7 +37,8 @@ class WorkerProcess:
     ) -> None:
         self.metadata = metadata
         self.attempt = int(metadata.labels[LABEL_ATTEMPT])
-        self.worker = int(metadata.labels[LABEL_WORKER])
+        label = metadata.labels[LABEL_WORKER]
+        self.worker = int(label) if label.isdigit() else -1  # -1: it makes model files
         self.last_word = last_word  # the file that takes its termination message
         self.exit_code: int | None = None  # 128 + N where signal N ended it, as a shell has it
         self._say = say

@@ -12,7 +12,8 @@ from ganger.api.types import TrainingJob
 from ganger.cli import arguments, manifests, printing, profiles
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
-from ganger.plan import pods, sessionpod
+from ganger.plan import exportpod, pods, sessionpod
+from ganger.plan.gang import gang
 
 IMAGE = "pytorch-cuda:v2.15"  # as the operator has it by default
 SESSION_IMAGE = "pytorch-cuda-dev:v2.15"
@@ -51,7 +52,10 @@ def render(
     objects: list[dict[str, Any]] = []
     jobs = [placed(document.job, namespace) for document in documents if document.job is not None]
     for job in jobs:
-        objects += pods.objects(fill(job, image), attempt)
+        filled = fill(job, image)
+        objects += pods.objects(filled, attempt)
+        if filled.spec.export:  # the last one, when all workers have ended
+            objects.append(exportpod.export_pod(filled, 0, gang((), attempt, filled.spec.workers)))
     for document in devs:
         assert document.dev is not None
         objects += of_session(document.dev, jobs, namespace)

@@ -5,15 +5,15 @@ from datetime import datetime
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
-from ganger.cli import eta, figures, lastfailure, ledger
+from ganger.cli import eta, exports, figures, lastfailure, ledger
 from ganger.cli.hint import hint
 from ganger.cli.listing import step
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.terminal import escape
-from ganger.plan import settings
+from ganger.plan import names, settings
 from ganger.plan.elastic import size
-from ganger.plan.gang import worker_of
+from ganger.plan.gang import export_of, worker_of
 from ganger.plan.report import report as last_word
 from ganger.plan.report import terminated
 
@@ -32,6 +32,7 @@ def page(seen: Seen) -> list[str]:
     lines += _section("Settings", _settings(seen.job))
     lines += _section("Workers", _workers(seen))
     lines += _section("Checkpoint", _checkpoint(seen))
+    lines += _section("Files", [escape(line) for line in exports.lines(seen.job)])
     lines += _section("Profile", _profile(seen))
     lines += _section("Goodput", ledger.in_words(seen.job))
     lines += _section("Elastic", _elastic(seen))
@@ -103,12 +104,16 @@ def _workers(seen: Seen) -> list[str]:
     summary = f"{job.status.workers or f'0/{job.spec.workers}'} ready, attempt {job.status.attempt}"
     shown = sorted(seen.present, key=lambda pod: (pod.status.phase in ("Running", "Succeeded"), worker_of(pod)))
     rows = [
-        [f"worker-{worker_of(pod)}", state(pod), escape(pod.spec.node_name), escape(pod.metadata.name)]
-        for pod in shown[:WORKERS_MAX]
+        [called(pod), state(pod), escape(pod.spec.node_name), escape(pod.metadata.name)] for pod in shown[:WORKERS_MAX]
     ]
     lines = figures.table((), rows) if rows else []
     left_out = len(shown) - len(rows)
     return [summary, *lines] + ([f"and {left_out} more"] if left_out else [])
+
+
+def called(pod: Pod) -> str:
+    """Return what a pod is for people: worker-0, export-0; not escaped."""
+    return f"{names.EXPORT_PREFIX}{export_of(pod)}" if export_of(pod) >= 0 else f"worker-{worker_of(pod)}"
 
 
 def state(pod: Pod) -> str:
@@ -191,9 +196,10 @@ def _rollbacks(seen: Seen) -> list[str]:
 
 
 def _restarts(seen: Seen) -> list[str]:
-    restarts, last = seen.job.status.restarts, lastfailure.of(seen.job)
-    if restarts is None or (restarts.total == 0 and last is None):
+    restarts = seen.job.status.restarts
+    if restarts is None or (restarts.total == 0 and restarts.last is None):
         return []
+    last = restarts.last
     limit = seen.job.spec.failure_policy.max_restarts
     lines = [f"{restarts.total}, of which {restarts.counted} counted (at most {limit})"]
     if last is not None:

@@ -19,7 +19,7 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, machine, manifests, profiles
+from ganger.cli import arguments, exports, machine, manifests, profiles
 from ganger.cli.hint import hint
 from ganger.cli.lines import Printer
 from ganger.cli.local import LocalGang
@@ -108,6 +108,8 @@ async def _run(
     ended = await gang.run()
     if gang.completed:
         session.terminal.message(_last_sentence(ended, "complete"), "green", "bold")
+        for line in exports.lines(ended):
+            session.terminal.message(escape(line))
         return Code.COMPLETE
     if ended.status.is_true("Failed"):
         session.terminal.message(_last_sentence(ended, "failed"), "red", "bold")

@@ -50,3 +50,8 @@ def test_help_of_a_command(capsys, monkeypatch, command):
 def test_render_of_an_example(capsys, monkeypatch, example):
     monkeypatch.chdir(ROOT)
     check(f"render-{example}.yaml", printed(capsys, monkeypatch, "render", f"jobs/examples/{example}/job.yaml"))
+
+
+def test_render_shows_the_pod_that_makes_model_files(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    check("render-export.yaml", printed(capsys, monkeypatch, "render", "tests/golden/cli/export.yaml"))
