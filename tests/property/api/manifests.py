@@ -103,6 +103,9 @@ def _value(node: Schema, name: str) -> st.SearchStrategy[Any]:
             return _text(node, name)
         case "integer":
             return _number(node)
+        case "number":
+            low, high = node["minimum"], node["maximum"]
+            return st.sampled_from([low, (low + high) / 2, high, low / 2, high * 1.5, int(high), -1, "0.5"])
         case "boolean":
             return st.booleans()
         case "array":
