@@ -30,6 +30,7 @@ BY_TYPE: dict[str, tuple[Any, ...]] = {
     "string": (7, 1.5, True, [], {}, ["a"]),
     "boolean": ("true", 0, "yes", [], {}),
     "integer": ("2", 2.5, True, [2], {"a": 2}),
+    "number": ("0.5", True, [0.5], {"a": 0.5}),
     "array": ("a", 1, {"a": 1}, False),
     "object": ("a", 1, [], [{}], True),
     "": (2.5, True, [], {}, ["1"]),  # an integer or a string
@@ -85,7 +86,8 @@ def _beyond_bounds(draw: random.Random, place: Place) -> bool:
 
 def _at_bounds(draw: random.Random, place: Place) -> None:
     holder, key, node, _ = place
-    bounds = [node[name] for name in ("minimum", "maximum") if name in node]
+    inside = ("maximum",) if node.get("exclusiveMinimum") else ("minimum", "maximum")
+    bounds = [node[name] for name in inside if name in node]
     _needs(bounds)
     holder[key] = draw.choice(bounds)
 

@@ -83,6 +83,8 @@ def value(draw: random.Random, node: Schema, name: str) -> Any:
     match node["type"]:
         case "integer":
             return _integer(draw, node)
+        case "number":
+            return draw.choice((node["maximum"], (node["minimum"] + node["maximum"]) / 2, 1e-9))
         case "boolean":
             return draw.random() < 0.5
         case "string":

@@ -76,7 +76,9 @@ def _in_words(node: Schema) -> str:
 def _number(value: float, node: Schema, path: str) -> Iterator[FieldError]:
     if isinstance(value, float) and not math.isfinite(value):
         yield FieldError(path, "must be a finite number: JSON has no NaN and no infinity")
-    elif not node.get("minimum", -math.inf) <= value <= node.get("maximum", math.inf):
+    elif not node.get("minimum", -math.inf) <= value <= node.get("maximum", math.inf) or (
+        node.get("exclusiveMinimum") and value == node["minimum"]
+    ):
         yield FieldError(path, f"must be {_range(node)}, not {value}")
 
 
@@ -90,7 +92,8 @@ def _real(value: object, node: Schema, path: str) -> Iterator[FieldError]:
 
 
 def _range(node: Schema) -> str:
-    return f"at least {node['minimum']} and at most {node['maximum']}"
+    least = "more than" if node.get("exclusiveMinimum") else "at least"
+    return f"{least} {node['minimum']} and at most {node['maximum']}"
 
 
 def _int_or_string(value: object, node: Schema, path: str) -> Iterator[FieldError]:

@@ -243,7 +243,7 @@ class Export(Part, frozen=True, kw_only=True):
         float,
         Meta(
             description="Largest absolute difference from the model in eager mode: fp32, CPU, real batches.",
-            ge=1e-9,
+            gt=0,
             le=1,
             examples=[1e-4],
         ),

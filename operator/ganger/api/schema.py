@@ -123,7 +123,10 @@ def _of(type_: inspect.Type) -> Schema:
         case inspect.IntType():
             return {"type": "integer", **_bounds(type_, {"ge": "minimum", "le": "maximum"})}
         case inspect.FloatType():
-            return {"type": "number", **_bounds(type_, {"ge": "minimum", "le": "maximum"})}
+            least = "ge" if type_.gt is None else "gt"
+            schema = {"type": "number", **_bounds(type_, {least: "minimum", "le": "maximum"})}
+            # Only so does an integer meet the bound as it is: the API server cuts a small minimum to 0 for it.
+            return schema if type_.gt is None else schema | {"exclusiveMinimum": True}
         case inspect.StrType():
             names = {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
             return {"type": "string", **_bounds(type_, names)}

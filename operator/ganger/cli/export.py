@@ -47,7 +47,7 @@ def target_of(text: str | None) -> tuple[str, str] | None:
 @click.option("--to", "to", metavar="CLAIM[:FOLDER]", help="Where to. Default: exports/ beside the checkpoints.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=1e-9, max=1),
+    type=click.FloatRange(min=0, max=1, min_open=True),
     default=EXPORT_TOLERANCE,
     show_default=True,
     help="Largest absolute difference from the model.",
