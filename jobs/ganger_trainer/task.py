@@ -52,6 +52,9 @@ OPTIONAL: Final = {
     "flops_per_sample": "flops_per_sample(model, config) -> float, forward and backward; for the series of MFU",
     "on_live": "on_live(model, optimizer, config); called on every rank, between steps, when live fields of the Config "
     "have changed, after a checkpoint of other values was loaded too. lr and clipNorm need none",
+    "example_inputs": "example_inputs(config) -> tensor, tuple of arguments or dict of keyword arguments of the model, "
+    "samples along the first axis; for model files (default: what `loss` calls the model with, on `data`)",
+    "export_model": "export_model(model) -> module to make model files of, such as the model with a softmax behind it",
     "score": "score(metrics) -> number, lower is better; what checkpoint.keep.best compares (default: the loss)",
 }
 

@@ -16,6 +16,7 @@ from ganger_trainer import anomaly, cpus, feed, loop, mfu, randomness, ranks, ro
 from ganger_trainer import config as configs
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
+from ganger_trainer.export import wanted
 from ganger_trainer.failures import UserError, classify, is_peer_lost
 from ganger_trainer.heartbeat import ENDED, Heartbeat
 from ganger_trainer.observer import Observer
@@ -83,6 +84,7 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
     job = task.load(worker.task)
     config = configs.decode(worker.config_json, task.config_class(job))
     sinks.require(config)
+    wanted.check(os.environ)
     torch.set_num_threads(config.threads or cpus.threads(worker.processes, os.environ))
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

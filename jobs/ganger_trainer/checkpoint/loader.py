@@ -24,18 +24,23 @@ MISMATCHES_SHOWN: Final = 3
 class Loaded:
     """A verified checkpoint in memory. `private` holds this rank's own tensors, {} at another world size.
 
-    Raises InvalidError if it is not what `Saver` writes.
+    only: the one part that is read, all of them by default. Raises InvalidError if it is not what `Saver` writes.
     """
 
-    def __init__(self, found: manifest.Manifest, checkpoint: Path, rank: int) -> None:
+    def __init__(self, found: manifest.Manifest, checkpoint: Path, rank: int, only: str | None = None) -> None:
         tensors: dict[str, Any] = {}
         try:
             for file in found.files:
                 with safe_open(checkpoint / file.name, framework="pt") as shard:
                     for name in shard.keys():  # noqa: SIM118 - not a dict
-                        tensors[name] = shard.get_tensor(name)
-            self.parts = {name: tree.unflatten(skeleton, tensors) for name, skeleton in found.trees.items()}
-            if missing := {"model", "optimizer"} - self.parts.keys():
+                        if only is None or name.startswith(f"{only}/"):
+                            tensors[name] = shard.get_tensor(name)
+            self.parts = {
+                name: tree.unflatten(skeleton, tensors)
+                for name, skeleton in found.trees.items()
+                if only in (None, name)
+            }
+            if missing := ({"model", "optimizer"} if only is None else {only}) - self.parts.keys():
                 raise KeyError(*missing)
         except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise manifest.InvalidError(f"it cannot be taken apart: {type(error).__name__}: {error}") from None
