@@ -95,7 +95,7 @@ def _of_examples(inputs: Any) -> list[Call]:
             "the first axis",
         )
     whole = len(leaves[0])
-    calls = []
+    calls: list[Call] = []
     for samples in (min(whole, wanted) for wanted in SIZES):
         first = len(calls) * samples % (whole - samples + 1)
         part = pytree.tree_map(lambda leaf, at=first, n=samples: _rows(leaf, whole, at, n), (args, kwargs))

@@ -121,7 +121,7 @@ def tensors_of(value: Any) -> list[Any]:
 
 def shapes(axes: list[dict[int, str]]) -> list[Any]:
     """Return `axes` with a Dim for each name: the batch by its name, the others as torch finds them."""
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch")
     return [{axis: batch if name == "batch" else torch.export.Dim.AUTO for axis, name in one.items()} for one in axes]
 
 

@@ -27,12 +27,17 @@ def _make(job: Job, folder: Path) -> Made:
             job.example.args,
             job.example.kwargs,
             dynamic_shapes=job.interface.dynamic_shapes(),
+            strict=False,  # the default of newer versions of torch
         )
-    program.example_inputs = None  # the file would hold samples of the training data
+    samples = ""
+    try:
+        program.example_inputs = None  # the file would hold samples of the training data
+    except ValueError:  # older versions of torch do not let go of them
+        samples = "the file holds the example batch, which is of the training data"
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     durable.write(folder / FILE, buffer.getbuffer())  # torch's own writer aborts the process when the volume is full
-    return Made(file=FILE)
+    return Made(file=FILE, warnings=(samples,) if samples else ())
 
 
 def _load(_job: Job, folder: Path) -> Run:
