@@ -407,3 +407,13 @@ def test_memory_that_runs_out_is_no_fault_of_the_user_and_names_nothing(digits, 
 
 def test_no_sample_of_the_training_data_is_in_the_file(digits):
     assert torch.export.load(digits.directory / "exports/torch-export/model.pt2").example_inputs is None
+
+
+def test_weights_too_large_for_one_file_of_onnx_lie_beside_it_and_are_verified_too(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "ONE_FILE_BYTES_MAX", 100)
+    made = digits.make("onnx", root=tmp_path)
+
+    assert ["model.onnx", "model.onnx.data"] == [file.name for file in made.files]
+    kit.flip(tmp_path / "exports/onnx/model.onnx.data")
+    with pytest.raises(InvalidError, match=r"model\.onnx\.data does not match"):
+        verify(tmp_path / "exports/onnx")
