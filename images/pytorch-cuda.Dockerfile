@@ -31,6 +31,8 @@ RUN python3 -m venv /opt/venv \
  && rm -rf /tmp/* /root/.cache
 
 FROM dependencies
+# Without it onnxruntime tells its makers of every use, and keeps a number of this machine's in HOME.
+ENV ORT_DISABLE_TELEMETRY=1
 COPY operator/ganger/__init__.py operator/ganger/contract.py operator/ganger/py.typed /opt/ganger/ganger/
 COPY jobs/ganger_trainer /opt/ganger/ganger_trainer
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/ganger

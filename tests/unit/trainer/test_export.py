@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import safetensors.torch
 import torch
@@ -136,7 +135,7 @@ def test_what_was_made_is_what_the_format_s_own_tools_run(digits):
     x_BF = torch.rand(13, 64)  # noqa: N806
     expected = digits.subject.source.model(x_BF)
     root = digits.directory / "exports"
-    session = onnxruntime.InferenceSession(str(root / "onnx/model.onnx"), providers=["CPUExecutionProvider"])
+    session = onnx_file.onnxruntime.InferenceSession(str(root / "onnx/model.onnx"), providers=["CPUExecutionProvider"])
     results = [torch.from_numpy(session.run(None, {"input": x_BF.numpy()})[0])]
     results.append(torch.export.load(root / "torch-export/model.pt2").module()(x_BF))
     results.append(torch.jit.load(str(root / "torchscript/model.pt"))(x_BF))

@@ -65,16 +65,20 @@ def ends(monkeypatch, tmp_path):
 def test_the_program_makes_what_the_environment_says_and_its_last_word_names_the_files(checkpoints, tmp_path):
     """A process of its own, as in a pod; `verify` then proves it, without torch."""
     variables = settings(
-        checkpoints, tmp_path, {"format": "torch-export", "path": "models/v1"}, {"format": "safetensors"},
+        checkpoints, tmp_path, {"format": "onnx", "path": "models/v1"}, {"format": "safetensors"},
         GANGER_EXPORT_METRICS='{"step": 2, "metrics": {"accuracy": 0.5}}', GANGER_IMAGE_ID="img@sha256:1",
+        HOME=str(tmp_path / "home"),
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "ganger_trainer.export"], env=os.environ | variables, capture_output=True, text=True
     )
 
     assert 0 == done.returncode, done.stderr
+    assert [] == [
+        path.name for path in (tmp_path / "home").rglob("*onnxruntime*")
+    ]  # it identifies no machine to anybody
     said = json.loads((tmp_path / "log").read_bytes())
-    assert ("Done", ["models/v1/torch-export/model.pt2", "exports/safetensors/model.safetensors"]) == (
+    assert ("Done", ["models/v1/onnx/model.onnx", "exports/safetensors/model.safetensors"]) == (
         said["outcome"],
         [one["path"] for one in said["artifacts"]],
     )

@@ -4,6 +4,7 @@ A format may know several methods; the next one is tried where one does not take
 of it.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,9 @@ MODULES: Final = {
     "torchscript": "script",
     "safetensors": "weights",
 }
+# onnxruntime tells its makers of every use unless this is set before it is imported; a training tells nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 Run = Callable[[Call], Sequence[Any]]  # from the arguments of a call to the tensors that the file computes
 
 
