@@ -149,7 +149,7 @@ def _card(
         method=method,
         namespace=worker.namespace,
         job=worker.job,
-        job_uid=worker.job_uid,
+        job_uid=source.job_uid,
         task=worker.task or "",
         config=source.settings(),
         checkpoint=source.origin,

@@ -26,12 +26,13 @@ _REDUCED: Final = (torch.float16, torch.bfloat16)
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """A model in eval mode on the CPU, in fp32, and where its weights are from."""
+    """A model in eval mode on the CPU, in fp32, and where its weights are from. job_uid: of the job that saved them."""
 
     task: Any
     config: configs.TrainConfig
     model: Any
     origin: Origin
+    job_uid: str
     warnings: tuple[str, ...]
 
     def settings(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ def open_checkpoint(directory: Path, step: int, task_name: str, config_json: str
             saved_at=found.saved_at,
             score=found.score,
         ),
+        job_uid=found.job_uid,
         warnings=warnings,
     )
 

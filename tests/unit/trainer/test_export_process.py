@@ -84,6 +84,7 @@ def test_the_program_makes_what_the_environment_says_and_its_last_word_names_the
     )
     for one in said["artifacts"]:
         made = card.verify(tmp_path / "to" / one["path"], one["sha256"])
+        assert "uid-1" == made.job_uid  # that trained, whoever exports
         assert (one["bytes"], 2, {"accuracy": 0.5}, "img@sha256:1") == (
             made.files[0].bytes, one["step"], made.metrics, made.image_id,
         )  # fmt: skip
