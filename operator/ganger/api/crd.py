@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from ganger.api.merge import PROFILED
 from ganger.api.rule import fields_read, rule_block
@@ -65,7 +66,8 @@ SELECTABLE = (".status.phase", ".spec.suspend", ".spec.managedBy", ".spec.priori
 @cache
 def schema(kind: str = KIND) -> dict[str, Any]:
     """Return the structural schema of one of our kinds, as the API server and the CLI apply it. Do not change it."""
-    whole = {KIND: TrainingJob, SESSION_KIND: DevSession}.get(kind)
+    wholes: dict[str, type[Struct]] = {KIND: TrainingJob, SESSION_KIND: DevSession}
+    whole = wholes.get(kind)
     root: dict[str, Any] = {"type": "object", "description": _PROFILE} if whole is None else of_struct(whole)
     root["required"] = ["spec"]
     root["properties"] = {
