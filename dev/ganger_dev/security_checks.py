@@ -50,10 +50,11 @@ CHECKS: dict[str, Check] = {
         f"{_CHART}/test_rights.py::test_an_operator_of_one_namespace_needs_no_right_beyond_it",
     ),
     "S5": _proved(
-        "the operator reads no Secret but its certificate, enters no pod, becomes nobody",
+        "the operator reads no Secret but its certificate, makes none but a session's, enters no pod, becomes nobody",
         f"{_CHART}/test_rights.py::test_the_operators_token_opens_nothing_else",
         "tests/golden/chart/test_rights.py::test_no_role_of_the_chart_has_a_wildcard_or_enters_pods",
         "tests/golden/chart/test_rights.py::test_of_all_secrets_the_operator_may_read_its_own_certificate_alone",
+        "tests/integration/security/test_operator.py::test_its_token_makes_no_secret_but_that_of_a_session",
     ),
     "S6": _proved(
         "the rights granted are the rights used, by the audit log of a life of jobs",
