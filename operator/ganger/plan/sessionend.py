@@ -4,12 +4,13 @@ The text of a pod is not trusted: whatever does not decode is kept as plain text
 """
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ganger.api.observed import Pod, Terminated
+from ganger.api.pattern import matches
 from ganger.contract import SESSION_CONTAINER, SESSION_ENDED
 from ganger.plan.attribution import disruption
 
@@ -18,6 +19,7 @@ SHORT_RUNS_MAX = 3
 SHORT_RUNS_WITHIN = timedelta(hours=1)
 _TEXT_LENGTH_MAX = 600
 _NO_SUPERVISOR = ("No module named ganger_session", "No module named 'ganger_session'")
+_REASON = r"^[A-Za-z][A-Za-z0-9]{0,63}$"  # a condition takes no other
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _FOREIGN_IMAGE = "build it FROM pytorch-cuda-dev, or leave spec.image out of the session and of its job"
 
@@ -37,7 +39,7 @@ class _Word(Struct, frozen=True, kw_only=True, rename="camel"):
     outcome: str = ""
     reason: str = ""
     message: str = ""
-    last_activity_time: datetime | None = None
+    last_activity_time: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 def end(pod: Pod) -> End:
@@ -60,7 +62,7 @@ def end(pod: Pod) -> End:
         return End(kind="Lost", reason=why, message=f"pod {name}: {text[:_TEXT_LENGTH_MAX]}".removesuffix(": "))
     if pod.metadata.deletion_timestamp is not None:
         return End(kind="Lost", reason="PodDeleted", message=f"pod {name} was deleted")
-    return _failed(pod, last)
+    return _failed(pod, last, word)
 
 
 def terminated(pod: Pod) -> Terminated | None:
@@ -98,7 +100,7 @@ def _word(last: Terminated | None) -> _Word | None:
         return None
 
 
-def _failed(pod: Pod, last: Terminated | None) -> End:
+def _failed(pod: Pod, last: Terminated | None, word: _Word | None) -> End:
     if last is None:
         text = ": ".join(word for word in (pod.status.reason, pod.status.message) if word)
         return End(kind="Failed", reason="PodRejected", message=text or f"pod {pod.metadata.name} was refused")
@@ -110,6 +112,10 @@ def _failed(pod: Pod, last: Terminated | None) -> End:
     if last.reason == "OOMKilled":
         message = "it used more than its memory limit; raise spec.resources.limits.memory and start it again"
         return End(kind="Failed", reason="OOMKilled", message=message)
+    if word is not None and word.message:
+        reason = word.reason if matches(_REASON, word.reason) else "Error"
+        message = word.message[:_TEXT_LENGTH_MAX]
+        return End(kind="Failed", reason=reason, message=message, last_activity_time=word.last_activity_time)
     tail = said[-_TEXT_LENGTH_MAX:]
     message = f"it ended with code {last.exit_code}" + (f": {tail}" if tail else "")
     return End(kind="Failed", reason=last.reason or "Error", message=message)

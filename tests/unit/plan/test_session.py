@@ -211,6 +211,9 @@ def test_of_a_pod_that_is_deleted_it_counts_how_long_it_ran_until_then(seconds, 
         ({"exit_code": 137, "reason": "OOMKilled"}, "OOMKilled", "limits.memory"),
         ({"exit_code": 3, "said": "boom"}, "Error", "code 3: boom"),
         ({"pod_reason": "OutOfcpu"}, "PodRejected", "OutOfcpu"),
+        ({"exit_code": 1, "said": {"reason": "ServerFailed", "message": "it died"}}, "ServerFailed", "it died"),
+        ({"exit_code": 1, "said": {"reason": "no reason!", "message": "it died"}}, "Error", "it died"),
+        ({"exit_code": 0, "said": IDLE | {"lastActivityTime": "2026-01-01T12:00:00"}}, "Error", "code 0"),
     ],
 )
 def test_every_other_end_fails_the_session_with_a_remedy_and_keeps_its_pod(end, why, words):
