@@ -119,7 +119,7 @@ class Process:
             queues=self._queues,
         )
         self._sessions = Sessions(
-            cluster, self.caches, settings, self._recorder, self.clock, relist=self._relist, timing=timing
+            cluster, self.caches, settings, self._recorder, self.clock, metrics, relist=self._relist, timing=timing
         )
         self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None

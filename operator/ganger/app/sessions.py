@@ -6,6 +6,7 @@ sessions as soon as their definition is there.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from ganger.contract import LABEL_SESSION
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, Resource
+from ganger.observe.metrics import OperatorMetrics
 from ganger.plan.session import SessionSite
 from ganger.runtime.backoff import Backoff
 from ganger.runtime.cache import Cache
@@ -45,6 +47,7 @@ class Sessions:
         settings: Settings,
         recorder: Recorder,
         clock: Clock,
+        metrics: OperatorMetrics,
         *,
         relist: Callable[[Resource, str], None],
         timing: Timing | None = None,
@@ -54,6 +57,9 @@ class Sessions:
         self._cluster = cluster
         self._namespaces = settings.watch_namespaces or ("",)
         self._timing = timing
+        self._metrics = metrics
+        self._phases: dict[Key, str] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()  # by namespace and phase
         self._relist_shared = relist
         self._asked = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,12 +121,15 @@ class Sessions:
         )
         for session in self.cache.all():
             self._queue.add(session.key)
+            self._count(session.key, session)
         for strange in self.cache.all_undecodable():
             self._queue.add((strange.metadata.namespace, strange.metadata.name))
         try:
             await controller.run(stopping)
         finally:
             self._queue = None
+            for key in list(self._phases):
+                self._count(key, None)  # the next leader shows them
 
     async def _is_served(self) -> bool:
         versions = await self._cluster.discover(DEV_SESSIONS.group)
@@ -136,6 +145,7 @@ class Sessions:
                 DevSession,
                 self.cache,
                 namespace=namespace,
+                metrics=self._metrics,
                 timing=self._timing,
                 unserved=self.look,
             )
@@ -169,6 +179,22 @@ class Sessions:
         if new is None:
             self._consistency.forget((meta.namespace, meta.name))
         self._enqueue((meta.namespace, meta.name))
+        if self._queue is not None:
+            self._count((meta.namespace, meta.name), new)
+
+    def _count(self, key: Key, session: Any) -> None:
+        """Show the session in the phase that it has now. One that is new counts as Pending."""
+        before = self._phases.pop(key, None)
+        now = (session.status.phase or "Pending") if isinstance(session, DevSession) else None
+        if before == now and now is not None:
+            self._phases[key] = now
+            return
+        for phase, change in ((before, -1), (now, +1)):
+            if phase is not None:
+                self._counts[key[0], phase] += change
+                self._metrics.sessions(key[0], phase, self._counts[key[0], phase])
+        if now is not None:
+            self._phases[key] = now
 
     def _child_changed(self, old: Any, new: Any) -> None:
         # By label, not by owner: a session also waits for the end of a predecessor's objects.

@@ -165,3 +165,7 @@ class OperatorMetrics:
     def job_waited(self, seconds: float) -> None:
         """Take how long a job waited for its gang, from creation or resume until all workers ran."""
         self._seconds("job_wait_seconds").observe(seconds)
+
+    def sessions(self, namespace: str, phase: str, number: int) -> None:
+        """Take how many dev sessions of a namespace are in a phase."""
+        self._number("sessions", namespace, phase).set(number)

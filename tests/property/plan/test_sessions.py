@@ -18,7 +18,7 @@ ENDS = {
     "broken": {"phase": "Failed", "exit_code": 1, "said": "boom"},
     "garbled": {"phase": "Failed", "exit_code": 1, "said": '{"outcome": 3'},
 }
-NEWS = st.sampled_from(["ready", "vanish", "delete", "suspend", "resume", "ask", "wait", *ENDS])
+NEWS = st.sampled_from(["ready", "vanish", "delete", "suspend", "resume", "ask", "wait", "crash", *ENDS])
 RESTING = ("Running", "Stopped", "Culled", "Expired", "Failed")
 
 
@@ -30,6 +30,7 @@ class World:
         self.pods = {}
         self.now = 100.0
         self.made = []
+        self.crashes = False  # the operator dies after the first write of its next pass
 
     def live(self):
         return [name for name, found in self.pods.items() if found.status.phase not in ("Succeeded", "Failed")]
@@ -43,6 +44,8 @@ class World:
             text = at(self.now).isoformat()
             metadata = msgspec.structs.replace(made.metadata, annotations={"ganger.dev/start-requested-at": text})
             self.session = msgspec.structs.replace(made, metadata=metadata)
+        elif word == "crash":
+            self.crashes = True
         elif word == "vanish":
             self.pods.pop(name, None)
         elif name in self.live():
@@ -60,14 +63,19 @@ class World:
         raise AssertionError(f"it does not come to rest: {self.session.status}")
 
     def obey(self, decision):
-        old = self.session.status
+        old, crashes = self.session.status, self.crashes
+        self.crashes = False
         if decision.status is not None:
             assert decision.status.start in (old.start, old.start + 1)
             assert decision.status.start == old.start or decision.pod is None, "a start is written before its pod"
             assert not old.ended or decision.status.ended or decision.status.start == old.start + 1
             self.session = msgspec.structs.replace(self.session, status=decision.status)
+            if crashes:
+                return
         for metadata in decision.deletions:
             self.pods.pop(metadata.name)
+            if crashes:
+                return
         if decision.pod is not None:
             name = decision.pod["metadata"]["name"]
             assert [] == self.live(), "a second pod beside a live one"

@@ -13,6 +13,7 @@ from ganger.app.settings import read
 from ganger.kube.access import Access, NoToken
 from ganger.kube.gate import WriteGate
 from ganger.kube.http import HttpCluster
+from ganger.observe.metrics import OperatorMetrics
 from ganger.runtime.events import Recorder
 from unit.kube.scripted import answering, page, scripted, status, streaming
 
@@ -53,9 +54,10 @@ def serve(server, *plurals):
 @asynccontextmanager
 async def looking(server):
     async with HttpCluster(Access(url=server.url, token=NoToken()), gate=WriteGate()) as cluster:
-        clock = Clock()
+        clock, metrics = Clock(), OperatorMetrics()
         recorder = Recorder(cluster, instance="test", clock=clock)
-        found = Sessions(cluster, Caches(), read({}), recorder, clock, relist=lambda resource, namespace: None)
+        found = Sessions(cluster, Caches(), read({}), recorder, clock, metrics, relist=lambda resource, namespace: None)
+        found.metrics = metrics
         task = asyncio.create_task(found.run())
         try:
             yield found
@@ -100,3 +102,19 @@ async def test_a_session_that_lacks_its_job_looks_at_every_change_of_it(server):
 
         assert (("team", "notes"),) == found._reconciler.waiting_for("team", "digits")
         assert () == found._reconciler.waiting_for("team", "other")
+
+
+async def test_the_process_that_leads_shows_its_sessions_by_phase_and_none_afterwards(server):
+    serve(server, "devsessions")
+    shown = 'ganger_operator_sessions{namespace="team",phase="Pending"}'
+    async with looking(server) as found:
+        await until(lambda: len(found.cache) == 1)
+        assert shown not in found.metrics.exposition().decode()
+        stopping = asyncio.Event()
+        leading = asyncio.create_task(found.lead(stopping))
+        await until(lambda: f"{shown} 1" in found.metrics.exposition().decode())
+        found.cache.put(found.cache.get("team", "notes"))
+        assert f"{shown} 1" in found.metrics.exposition().decode(), "it is counted twice"
+        stopping.set()
+        await leading
+        assert f"{shown} 0" in found.metrics.exposition().decode()

@@ -61,6 +61,7 @@ CALLS = {
         {'job_seconds_total{cause="productive",namespace="team"}': 12.5},
     ),
     "job_waited": ((40.0,), {"job_wait_seconds_sum": 40.0, "job_wait_seconds_count": 1}),
+    "sessions": (("team", "Running", 2), {'sessions{namespace="team",phase="Running"}': 2}),
     "loop_lagged": ((0.01,), {"loop_lag_seconds_sum": 0.01, "loop_lag_seconds_count": 1}),
     "requested": (
         ("create", "pods", "ok", 0.4),
@@ -160,7 +161,19 @@ def test_the_process_is_shown_as_the_catalog_says():
 
 def test_no_label_grows_with_jobs_or_pods():
     labels = {label for family in catalog.OPERATOR for label in family.labels}
-    bounded = {"cause", "counted", "direction", "namespace", "reason", "resource", "result", "type", "verb", "version"}
+    bounded = {
+        "cause",
+        "counted",
+        "direction",
+        "namespace",
+        "phase",
+        "reason",
+        "resource",
+        "result",
+        "type",
+        "verb",
+        "version",
+    }
 
     assert bounded == labels
 
