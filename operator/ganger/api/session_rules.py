@@ -31,7 +31,7 @@ def key_trouble(line: str) -> str:
             return "is cut or damaged"
         fields.append(data[4 : 4 + size])
         data = data[4 + size :]
-    if fields[0] != kind.encode() or len(fields) < 2:
+    if len(fields) < 2 or fields[0] != kind.encode():
         return "is of another type inside than its first word says"
     if kind == "ssh-rsa" and (len(fields) != 3 or int.from_bytes(fields[2]).bit_length() < RSA_BITS_MIN):
         return WEAK

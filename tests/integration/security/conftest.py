@@ -24,6 +24,7 @@ PLURALS = {
 }
 SUBMITS = {"apiGroups": ["ganger.dev"], "resources": ["trainingjobs"], "verbs": ["*"]}
 SHARES = {"apiGroups": ["ganger.dev"], "resources": ["trainingprofiles"], "verbs": ["*"]}
+OPENS = {"apiGroups": ["ganger.dev"], "resources": ["devsessions"], "verbs": ["*"]}
 MAKES_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
 
 

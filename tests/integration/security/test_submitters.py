@@ -3,7 +3,7 @@
 import pytest
 
 from apiclient import wait_for
-from integration.security.conftest import MAKES_PODS, PLURALS, SHARES, SUBMITS, a_job, a_profile, jobs, policies
+from integration.security.conftest import MAKES_PODS, OPENS, PLURALS, SHARES, SUBMITS, a_job, a_profile, jobs, policies
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +60,21 @@ def test_who_writes_a_profile_says_what_pods_run_and_needs_the_same_right(guarde
     assert 403 == refused.code
     assert f"{alice.name} may not create pods in namespace {namespace}" in refused.message
     assert 200 == bob.ask("POST", path, a_profile(image="miner:v1")).code
+
+
+def test_who_makes_a_session_needs_the_same_right_also_to_change_it(guarded, namespace):
+    path = jobs(namespace).replace("trainingjobs", "devsessions")
+    body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}, "spec": {}}
+    alice, bob = guarded.user(namespace, OPENS), guarded.user(namespace, OPENS, MAKES_PODS)
+    refused = alice.ask("POST", path, body)
+
+    assert 403 == refused.code
+    assert f"{alice.name} may not create pods in namespace {namespace}" in refused.message
+    assert 200 == bob.ask("POST", path, body).code
+    merge, image = "application/merge-patch+json", {"spec": {"image": "miner:v1"}}
+    assert 403 == alice.ask("PATCH", f"{path}/notes", image, merge).code
+    assert 200 == bob.ask("PATCH", f"{path}/notes", image, merge).code
+    assert 200 == alice.ask("DELETE", f"{path}/notes").code
 
 
 def test_the_garbage_collector_and_the_end_of_a_namespace_are_not_held_up(guarded, namespace):
