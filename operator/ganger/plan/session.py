@@ -89,6 +89,8 @@ class _Pass:
         self.others = tuple(pod for pod in seen.pods if pod is not self.pod)
 
     def decide(self) -> SessionDecision:
+        if self.session.metadata.deletion_timestamp is not None:
+            return SessionDecision()  # the garbage collector ends what it has
         if self.old.ended:
             return self._ended()
         if self.session.spec.suspend:

@@ -119,9 +119,12 @@ def test_a_session_is_stopped_and_started_and_deleted_with_everything_but_its_cl
     desk.change({"spec": {"suspend": True}})
     desk.world.wait_pods(timeout=40)
     desk.wait_phase("Stopped")
+    token = desk.token()
+    desk.api.delete(f"{desk.secrets}/notes-dev")  # whoever may do that has another token at the next start
     desk.change({"spec": {"suspend": False}})
     desk.run("notes-dev-1")
     desk.wait_phase("Running")
+    assert token != desk.token()
     desk.api.delete(f"{desk.path}/notes")
 
     wait_for(lambda: desk.secret() is None and not desk.world.pod_names(), 60, "Secret and pod are collected")

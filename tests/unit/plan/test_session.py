@@ -120,6 +120,13 @@ def test_an_ended_session_starts_again_when_it_is_asked_to_since(wish, restarts)
         assert "notes-dev-1" == decide(after(made, decision)).pod["metadata"]["name"]
 
 
+def test_nothing_is_made_for_a_session_that_is_being_deleted():
+    for made in (session(), running()):
+        metadata = msgspec.structs.replace(made.metadata, deletion_timestamp=at(50))
+        decision = decide(msgspec.structs.replace(made, metadata=metadata))
+        assert decision == type(decision)()
+
+
 def test_a_suspended_session_stops_and_goes_on_from_there():
     made = running()
     suspended = msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, suspend=True))
