@@ -60,8 +60,9 @@ class WriteGate:
 
     async def call(self, write: Write, send: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return what `send` returns. Raises Fenced, and what `send` raises."""
-        # Both are compare-and-swap: the lease is the fence itself, and a standby needs a certificate too.
-        if write.resource in (LEASES, SECRETS):
+        # Both are compare-and-swap: the lease is the fence itself, and a standby needs a certificate too. Secrets that
+        # are created are those of sessions.
+        if write.resource == LEASES or (write.resource == SECRETS and write.verb != "create"):
             return await send()
         if not self.fence():
             raise Fenced(str(write))

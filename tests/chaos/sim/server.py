@@ -24,11 +24,13 @@ KINDS = {
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "trainingjobs": ("ganger.dev/v1alpha1", "TrainingJob"),
     "trainingprofiles": ("ganger.dev/v1alpha1", "TrainingProfile"),
+    "devsessions": ("ganger.dev/v1alpha1", "DevSession"),
+    "secrets": ("v1", "Secret"),
     "nodes": ("v1", "Node"),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "podgroups": ("scheduling.k8s.io/v1beta1", "PodGroup"),
 }
-HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs"})
+HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs", "devsessions"})
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace")
 POD_GRACE_SECONDS = 30
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -210,9 +212,9 @@ class ApiServer:
         return self._store("MODIFIED", target.key, copy.deepcopy(new), old)
 
     def _applied(self, target: Target, old: Object, body: Object) -> Object:
-        """Server-side apply as Ganger uses it: its status alone, which has no other manager, so it is replaced."""
-        if (target.plural, target.subresource) != ("trainingjobs", "status"):
-            raise Refused(400, "BadRequest", "this server knows the apply of a TrainingJob's status alone")
+        """Server-side apply as Ganger uses it: a status alone, which has no other manager, so it is replaced."""
+        if target.plural not in ("trainingjobs", "devsessions") or target.subresource != "status":
+            raise Refused(400, "BadRequest", "this server knows the apply of a status of ours alone")
         return old | {"status": body["status"]}
 
     def _bind(self, target: Target, body: Object) -> Object:

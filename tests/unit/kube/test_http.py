@@ -20,7 +20,7 @@ from ganger.kube.errors import (
 )
 from ganger.kube.gate import Crash, Fenced, Write, WriteGate
 from ganger.kube.http import HttpCluster
-from ganger.kube.resources import LEASES, PODS, TRAINING_JOBS
+from ganger.kube.resources import LEASES, PODS, SECRETS, TRAINING_JOBS
 from unit.kube.scripted import answering, cut, hang, page, pod, status
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {}}
@@ -306,6 +306,7 @@ async def test_a_fence_that_does_not_hold_lets_no_write_out_but_reads_and_the_le
             cluster.update(PODS, "ns", "a", POD),
             cluster.patch(PODS, "ns", "a", POD),
             cluster.delete(PODS, "ns", "a", uid="u"),
+            cluster.create(SECRETS, "ns", {"metadata": {"name": "notes-dev"}}),
         ):
             with pytest.raises(Fenced):
                 await write
