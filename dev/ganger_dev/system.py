@@ -24,6 +24,7 @@ PACKAGES: dict[str, str] = {
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdio.h",
     "chromium": "chromium",
+    "openssh-server": "/usr/sbin/sshd",
     "dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
 }
 FOR_THE_NODE = (
