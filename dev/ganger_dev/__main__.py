@@ -79,10 +79,16 @@ def cluster_kubeconfig(name: str) -> None:
 @click.option("--export", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the worker image there.")
 @click.option("--export-operator", "operator_file", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the operator image there.")  # fmt: skip
+@click.option("--export-session", "session_file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the image of dev sessions there.")  # fmt: skip
 @_NAME
-def build_images(torch: str, file: Path | None, operator_file: Path | None, name: str) -> None:
-    """Build both images and load them into the embedded cluster if it runs."""
-    chosen = {images.pytorch(torch): file, images.operator(): operator_file}
+def build_images(
+    torch: str, file: Path | None, operator_file: Path | None, session_file: Path | None, name: str
+) -> None:
+    """Build the images and load them into the embedded cluster if it runs; that of sessions with the usual torch."""
+    chosen: dict[images.Image, Path | None] = {images.pytorch(torch): file, images.operator(): operator_file}
+    if torch == images.DEFAULT_TORCH:
+        chosen[images.session()] = session_file
     for image in chosen:
         images.build(image)
     found = cluster.running(name)
@@ -107,7 +113,7 @@ def prepare(with_images: bool, name: str) -> None:
             click.echo(f"warning: {error}", err=True)
     binaries.ensure()
     if with_images:
-        for image in (images.operator(), images.pytorch()):
+        for image in (images.operator(), images.pytorch(), images.session()):
             images.build(image)
         images.load_built(cluster.up(name).containerd)
 

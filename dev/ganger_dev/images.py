@@ -77,6 +77,18 @@ def pytorch(torch: str = DEFAULT_TORCH) -> Image:
     )
 
 
+def session() -> Image:
+    """Return the image of dev sessions: the workers' image and what a person needs in it."""
+    base = pytorch()
+    return Image(
+        name="pytorch-cuda-dev:" + base.name.rpartition(":")[2],
+        dockerfile="images/pytorch-cuda-dev.Dockerfile",
+        inputs=(base.dockerfile, *base.inputs, "requirements/session.lock", "jobs/ganger_session"),
+        arguments={"BASE": base.built_name, "TORCH_VERSION": DEFAULT_TORCH, "VERSION": version()},
+        gib=1,
+    )
+
+
 def operator() -> Image:
     """Return the operator's image."""
     return Image(
@@ -167,7 +179,7 @@ def load(image: Image, runtime: Containerd) -> None:
 
 def load_built(runtime: Containerd) -> None:
     """Put the images that are built from what the tree holds now into the store of `runtime`; tell of the others."""
-    for image in (operator(), pytorch()):
+    for image in (operator(), pytorch(), session()):
         if is_current(image):
             load(image, runtime)
         else:

@@ -21,7 +21,7 @@ _DANGEROUS = re.compile(
     r"\b(yaml\.(load|unsafe_load|full_load)|pickle\.loads?|torch\.load|os\.system|tempfile\.mktemp|eval|exec)\("
     r"|shell=True|verify=False|weights_only=False|CERT_NONE"
 )
-_SHIPPED = ("operator", "jobs/ganger_trainer")
+_SHIPPED = ("operator", "jobs/ganger_trainer", "jobs/ganger_session")
 # A user's kubeconfig may say insecure-skip-tls-verify; kubectl obeys it too.
 ALLOWED = (
     "operator/ganger/kube/access.py: context.verify_mode = ssl.CERT_NONE",

@@ -71,7 +71,7 @@ class Activity:
 
 def look(root: int, servers: dict[str, int | None], folder: Path, server: jupyter.Server | None) -> Glance:
     """Return what happens now below the process `root`. servers: the process ids of jupyter and sshd."""
-    seen = processes.below(root, processes.look())
+    seen = processes.of_session(root, processes.look())
     kernels = server.kernels() if server is not None else []
     saved = jupyter.saved(folder)
     stamps = {

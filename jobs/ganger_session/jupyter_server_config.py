@@ -33,8 +33,8 @@ c.Application.log_level = "WARN"
 c.IdentityProvider.token = Path(os.environ[jupyter.ENV_TOKEN_FILE]).read_text().strip()
 c.PasswordIdentityProvider.allow_password_change = False
 # Jupyter would write the token into two more files, for browsers and for programs that look for running servers.
-ServerApp.write_browser_open_files = lambda _self: None
-ServerApp.write_server_info_file = lambda _self: None
+for name in ("write_browser_open_files", "write_server_info_file"):
+    setattr(ServerApp, name, lambda _self: None)
 
 
 def saved(**_: Any) -> None:

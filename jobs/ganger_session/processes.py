@@ -71,6 +71,18 @@ def below(root: int, seen: dict[int, Process]) -> dict[int, Process]:
     return found
 
 
+def of_session(root: int, seen: dict[int, Process]) -> dict[int, Process]:
+    """Return what runs in the session of the supervisor `root`, without itself. Pure.
+
+    What came by `kubectl exec` has no parent that can be seen from inside of the pod.
+    """
+    found = below(root, seen)
+    for process in seen.values():
+        if process.parent == 0 and process.pid not in (root, 1) and process.name != "kthreadd":
+            found |= {process.pid: process} | below(process.pid, seen)
+    return found
+
+
 def transferred(pid: int) -> int:
     """Return the bytes that a process has read and written, files and sockets alike; 0 where nobody may know."""
     try:

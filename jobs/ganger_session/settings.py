@@ -27,7 +27,8 @@ class SettingsError(Exception):
 class Settings:
     """Everything that the pod knows of its session.
 
-    jupyter_port, ssh_port: None where the session goes without. idle_seconds 0: it never ends for being idle.
+    jupyter_port, ssh_port: None where the session goes without; `kubectl exec` is left. idle_seconds 0: it never ends
+    for being idle.
     """
 
     name: str
@@ -69,11 +70,6 @@ def read(environ: Mapping[str, str]) -> Settings:
 
     jupyter = integer(contract.ENV_SESSION_JUPYTER_PORT, None, 1024, 65535)
     ssh = integer(contract.ENV_SESSION_SSH_PORT, None, 1024, 65535)
-    if jupyter is None and ssh is None and not faults:
-        faults.append(
-            f"neither {contract.ENV_SESSION_JUPYTER_PORT} nor {contract.ENV_SESSION_SSH_PORT} is set: "
-            "set spec.jupyter or spec.ssh.authorizedKeys"
-        )
     log = environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG)
     result = Settings(
         name=environ.get(contract.ENV_SESSION) or "session",

@@ -120,7 +120,7 @@ class Supervisor:
     def _word(self) -> str:
         if self._ending:
             return "stopping"
-        return "ok" if self._children and all(child.ready for child in self._children.values()) else "starting"
+        return "ok" if all(child.ready for child in self._children.values()) else "starting"
 
     def _look(self, now: float) -> None:
         pids = {name: child.pid for name, child in self._children.items()}
@@ -148,8 +148,8 @@ class Supervisor:
     def _tell(self, text: str) -> None:
         """Say it in every terminal, and in the log."""
         print(text, flush=True)
-        below = processes.below(os.getpid(), processes.look())
-        for number in {one.terminal for one in below.values() if one.terminal is not None}:
+        inside = processes.of_session(os.getpid(), processes.look())
+        for number in {one.terminal for one in inside.values() if one.terminal is not None}:
             with contextlib.suppress(OSError):
                 descriptor = os.open(f"/dev/pts/{number}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
                 with os.fdopen(descriptor, "wb", buffering=0) as terminal:
@@ -185,8 +185,8 @@ class Supervisor:
     def _alive(self, sparing: int | None = None) -> list[int]:
         seen = processes.look()
         spared = {sparing, *processes.below(sparing, seen)} if sparing is not None else set()
-        below = processes.below(os.getpid(), seen)
-        return [pid for pid, one in below.items() if one.state != "Z" and pid not in spared]
+        inside = processes.of_session(os.getpid(), seen)
+        return [pid for pid, one in inside.items() if one.state != "Z" and pid not in spared]
 
     def _signal(self, number: int, *, sparing: int | None = None) -> None:
         for pid in self._alive(sparing):

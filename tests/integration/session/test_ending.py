@@ -101,17 +101,32 @@ def test_a_server_that_dies_is_started_anew_and_the_probe_says_so(make_pod):
     assert 1 == pod.log.count("host-key ")
 
 
+def test_without_doors_it_lives_by_what_comes_with_kubectl_exec(make_pod):
+    pod = make_pod(jupyter=False, ssh=False, environ=IDLE).start().until_ready(20)
+    # A process that joins from outside has no parent that those inside can see.
+    words = ["nsenter", "--target", str(pod.first()), "--pid", "--mount", "--setuid", "1000", "--setgid", "1000"]
+    words += ["sh", "-c", "while :; do :; done"]
+    with subprocess.Popen(words) as entered:
+        time.sleep(7)
+        kept = pod.process.poll()
+        if kept is None:
+            os.kill(pod.first(), signal.SIGTERM)
+        code = pod.end(20)
+
+    assert (None, 0) == (kept, code), pod.log
+    assert -signal.SIGTERM == entered.returncode
+
+
 @pytest.mark.parametrize(
     "fields, said",
     [
         ({"token": " "}, "holds no token: the session's Secret, key `token`, has to have one"),
-        ({"jupyter": False, "ssh": False}, "set spec.jupyter or spec.ssh.authorizedKeys"),
         (
             {"environ": {"GANGER_SESSION_IDLE_SECONDS": "soon"}},
             "GANGER_SESSION_IDLE_SECONDS is 'soon', allowed: a whole",
         ),
     ],
-    ids=["no token", "no door", "no number"],
+    ids=["no token", "no number"],
 )
 def test_what_cannot_be_a_session_ends_at_once_and_says_why(make_pod, fields, said):
     pod = make_pod(**fields).start()

@@ -16,7 +16,8 @@ DOCKERFILES = sorted((repository() / "images").glob("*.Dockerfile"))
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 class TestDockerfile:
     def test_builds_on_a_base_of_the_builders_choice(self, path):
-        assert "ARG BASE=debian:bookworm-slim\n" in path.read_text()
+        base = "pytorch-cuda:v2.15" if path.name == "pytorch-cuda-dev.Dockerfile" else "debian:bookworm-slim"
+        assert f"ARG BASE={base}\n" in path.read_text()
         assert set(re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)) <= {"${BASE}", "dependencies"}
 
     def test_runs_as_an_ordinary_user_under_an_init(self, path):
@@ -39,6 +40,16 @@ class TestDockerfile:
         assert "/opt/ganger/" in last
         assert "COPY operator" not in before
         assert "COPY jobs" not in before
+
+
+def test_the_image_of_sessions_has_no_secret_of_its_own_and_is_made_of_the_workers_image():
+    text = (repository() / "images/pytorch-cuda-dev.Dockerfile").read_text()
+    image = images.session()
+
+    assert "/etc/ssh/ssh_host_*" in text.partition("openssh-server")[2].partition("\nRUN")[0]
+    assert "pytorch-cuda-dev:v2.15" == image.name
+    assert images.pytorch().built_name == image.arguments["BASE"]
+    assert set(images.pytorch().inputs) < set(image.inputs)
 
 
 def test_a_changed_source_changes_the_fingerprint(tmp_path, monkeypatch):
