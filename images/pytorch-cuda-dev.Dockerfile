@@ -16,6 +16,9 @@ RUN usermod --shell /bin/bash --home /workspace ganger \
  && echo 'PATH=/opt/venv/bin:$PATH' > /etc/profile.d/ganger.sh
 COPY requirements/session.lock /opt/requirements/
 RUN pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /opt/requirements/session.lock \
+ && install -d /opt/venv/share/jupyter/lab/settings \
+ && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
+      > /opt/venv/share/jupyter/lab/settings/overrides.json \
  && rm -rf /tmp/* /root/.cache
 
 FROM dependencies

@@ -145,11 +145,11 @@ class Namespace:
 
 @pytest.fixture(scope="session")
 def installed():
-    """The embedded cluster with both images of this tree and the chart, removed again at the end."""
-    for image in (images.operator(), images.pytorch(TORCH)):
+    """The embedded cluster with the images of this tree and the chart, removed again at the end."""
+    for image in (images.operator(), images.pytorch(TORCH), images.session()):
         images.build(image)
     embedded = cluster.up()
-    for image in (images.operator(), images.pytorch(TORCH)):
+    for image in (images.operator(), images.pytorch(TORCH), images.session()):
         images.load(image, embedded.containerd)
     found = Installed(embedded)
     annotation = rf"podAnnotations.ganger\.dev/fingerprint={images.operator().fingerprint()}"
