@@ -13,9 +13,9 @@ from typing import Final
 from ganger_session import jupyter, processes
 from ganger_session.processes import Process
 
-# Of one core, over the time between two looks. An idle kernel uses a hundredth.
+# Of one core, over the time between two looks. An idle kernel with torch uses less than a thousandth.
 COMPUTING: Final = 0.05
-# Through SSH, in a second, read and written. A keep-alive each second is below 300.
+# Through SSH, in a second, read and written. A keep-alive each second is 80.
 BYTES_PER_SECOND: Final = 600.0
 _SSHD: Final = ("sshd", "sshd-session", "sshd-auth")
 
