@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _CHART = "tests/integration/chart"
 _GUARDS = "tests/integration/security"
+_DOORS = "tests/integration/session/test_doors.py"
 _ISOLATION = "tests/integration/operator/test_isolation.py"
 _CHANNEL = "tests/integration/operator/test_control_channel.py"
 
@@ -115,8 +116,19 @@ CHECKS: dict[str, Check] = {
         "tests/unit/observe/test_logs.py::test_no_token_of_a_kubeconfig_is_logged_at_debug",
         "tests/unit/kube/test_http.py::test_nothing_secret_is_logged",
     ),
-    "S17": _none("notebooks ask for a token", "there are no notebook sessions"),
-    "S18": _none("SSH refuses passwords and root", "there are no SSH sessions"),
+    "S17": _proved(
+        "notebooks ask for a token, which is in its file and nowhere else",
+        f"{_DOORS}::TestToken::test_opens_jupyter_and_nothing_else_does",
+        f"{_DOORS}::TestToken::test_is_in_its_file_alone_although_it_is_used",
+        f"{_DOORS}::TestToken::test_jupyter_listens_on_loopback_alone",
+    ),
+    "S18": _proved(
+        "SSH refuses passwords, root, weak and foreign keys, agents and remote forwarding",
+        f"{_DOORS}::TestSsh::test_refuses",
+        f"{_DOORS}::TestSsh::test_a_changed_file_of_keys_is_in_force_at_the_next_login",
+        f"{_DOORS}::TestSsh::test_forwards_to_the_session_and_nothing_back",
+        f"{_DOORS}::test_sshd_understands_it_as_it_was_meant",
+    ),
     "S19": _proved(
         "ranks of one job reach no other, where the chart isolates jobs (`make e2e` attacks them on a real network)",
         "tests/unit/plan/test_networkpolicy.py::test_it_selects_every_worker_of_its_job_and_nobody_else",
