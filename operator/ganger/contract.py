@@ -150,8 +150,9 @@ ANNOTATION_AUTHORIZED_KEYS: Final = "ganger.dev/authorized-keys"  # of the pod, 
 # Of a DevSession: an RFC 3339 time. One that is newer than status.endTime starts an ended session again.
 ANNOTATION_START: Final = "ganger.dev/start-requested-at"
 # The termination message of a session that ended by itself: one JSON object with
-#   outcome           Ended
-#   reason            one of SESSION_ENDS: idle for idleSeconds, older than maxSeconds, asked to stop (SIGTERM)
+#   outcome           Ended, or Failed where it cannot be one (exit code 78) or a server never came up (1)
+#   reason            one of SESSION_ENDS: idle for idleSeconds, older than maxSeconds, asked to stop (SIGTERM); of
+#                     one that failed ConfigInvalid, ServerFailed
 #   message           one sentence for people
 #   lastActivityTime  RFC 3339
 SESSION_ENDED: Final = "Ended"

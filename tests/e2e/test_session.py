@@ -194,14 +194,14 @@ def test_a_forked_session_opens_the_checkpoint_of_the_job_that_trains_on(session
 
 def test_ssh_with_the_key_works_and_with_a_password_or_as_root_does_not(sessions):
     with sessions.forwarded("fork", 2222) as port:
-        inside = sessions.ssh(
-            port, 'echo "$GANGER_JOB"; id -u; touch /checkpoints/mine; touch /workspace/mine && echo kept'
-        )
+        commands = ('echo "$GANGER_JOB"; id -u', 'bash -lc "command -v python git"', "pwd", "touch /checkpoints/mine")
+        inside = sessions.ssh(port, "; ".join(commands))
         terminal = sessions.ssh(port, "tty", "-tt")
         password = sessions.ssh(port, "id", "-o", "PreferredAuthentications=password,keyboard-interactive")
         root = sessions.ssh(port, "id", user="root")
 
-    assert ["digits", "1000", "kept"] == inside.stdout.splitlines(), inside
+    expected = ["digits", "1000", "/opt/venv/bin/python", "/usr/bin/git", "/workspace"]
+    assert expected == inside.stdout.splitlines(), inside
     assert "Read-only file system" in inside.stderr
     assert "/dev/pts/0" == terminal.stdout.strip(), terminal
     for refused in (password, root):
