@@ -34,12 +34,14 @@ class Activity:
     """Remembers the newest activity. Times are monotonic seconds, but `wall`."""
 
     def __init__(self, now: float) -> None:
-        self.last = now
-        self.wall = time.time()
-        self.what = "the session began"
+        self.begin(now)
         self._at = now
         self._before: Glance | None = None
         self._quiet_until = 0.0
+
+    def begin(self, now: float) -> None:
+        """Count from `now` on."""
+        self.last, self.wall, self.what = now, time.time(), "the session began"
 
     def ignore_terminals(self, until: float) -> None:
         """Take no terminal for active that was last touched before `until` (wall): the supervisor wrote to it."""

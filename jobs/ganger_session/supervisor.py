@@ -27,6 +27,7 @@ from ganger_session.settings import Settings, SettingsError
 
 TICK_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 10.0  # between two looks at the activity, less where idleSeconds is short
+OPENING_SECONDS: Final = 120.0  # nobody can be active before the servers answer, so long at most
 WARN_SECONDS: Final = 300.0  # before the end, in every terminal
 KILL_SECONDS: Final = 2.0  # of the grace period, kept for what does not end
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -53,6 +54,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._ending = False
         self._warned: set[str] = set()
+        self._opened = False
         self._server = jupyter.Server(found) if found.jupyter_port is not None else None
         self._folder = Path(tempfile.mkdtemp(prefix="ganger-session-"))  # mode 0700
         self._children: dict[str, Child] = {}
@@ -106,6 +108,9 @@ class Supervisor:
                 child.ready = self._answers(child)
                 if child.ready:
                     print(f"{child.name} is ready", flush=True)
+        if not self._opened and (self._word() == "ok" or now - self._began >= OPENING_SECONDS):
+            self._opened = True
+            self._activity.begin(now)
         own = {child.pid for child in self._children.values()}
         for process in processes.look().values():
             if process.parent == os.getpid() and process.state == "Z" and process.pid not in own:
@@ -130,7 +135,7 @@ class Supervisor:
     def _judge(self, now: float) -> None:
         """End the session where it is time to, and say so beforehand."""
         idle, limit = self._settings.idle_seconds, self._settings.max_seconds
-        quiet, age = now - self._activity.last, now - self._began
+        quiet, age = now - self._activity.last if self._opened else 0.0, now - self._began
         if age >= limit:
             self._end(contract.SESSION_ENDED, "Expired", f"it has reached its maximum life of {limit} s")
         if idle and quiet >= idle:

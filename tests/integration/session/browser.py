@@ -41,7 +41,8 @@ class Tab:
                 printed += message["content"]["text"]
             if message["msg_type"] == "error":
                 raise AssertionError("\n".join(message["content"]["traceback"]))
-            if message["msg_type"] == "execute_reply":
+            # Not its reply: that comes by another channel, and may be before what was printed.
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 return printed
 
     def poll(self) -> None:

@@ -80,7 +80,9 @@ def test_it_ends_at_its_age_whatever_is_done(make_pod):
 def test_told_to_stop_it_ends_everything_in_order_and_in_time(make_pod):
     pod = make_pod().start().until_ready()
     Tab(pod).run("import atexit, pathlib; atexit.register(pathlib.Path('kernel-ended').touch)")
-    pod.run("nohup sh -c 'trap \"touch login-ended; exit\" TERM; while :; do sleep 0.2; done' >/dev/null 2>&1 &")
+    left = "trap 'touch login-ended; exit' TERM; touch began; while :; do sleep 0.2; done"
+    pod.run(f'nohup sh -c "{left}" >/dev/null 2>&1 &')
+    wait((pod.folder / "workspace" / "began").exists, 10, lambda: pod.log, pod.process)
     began = time.monotonic()
     os.kill(pod.first(), signal.SIGTERM)
 
