@@ -172,14 +172,15 @@ def checked(name: str, read_bytes: Callable[[], bytes]) -> Source:
     except OSError as error:
         text = f"cannot be read: {error.strerror or error}"
         return Source(name=name, mistakes=(Mistake(name, None, text),))
-    documents = tuple(_document(name, located) for located in found)
+    documents = tuple(checked_document(name, located) for located in found)
     if all(document.foreign_kind for document in documents):
         kinds = ", ".join(document.foreign_kind for document in documents)
         return Source(name=name, mistakes=(Mistake(name, None, f"holds no {KIND}, only {kinds}"),), documents=documents)
     return Source(name=name, documents=documents)
 
 
-def _document(source: str, located: Located) -> Document:
+def checked_document(source: str, located: Located) -> Document:
+    """Return one document with what it means, or with its mistakes."""
     kind = _foreign(located.manifest)
     if kind:
         return Document(source=source, located=located, foreign_kind=kind)

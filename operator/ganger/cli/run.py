@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,11 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, exports, machine, manifests, profiles
+from ganger.cli import arguments, exports, machine, manifests, notebookjob, profiles
 from ganger.cli.hint import hint
 from ganger.cli.lines import Printer
 from ganger.cli.local import LocalGang
+from ganger.cli.notebookjob import Work
 from ganger.cli.problem import Code, Problem, missing_library
 from ganger.cli.render import IMAGE, placed
 from ganger.cli.seen import Seen
@@ -46,6 +47,7 @@ _SIGNALS = {signal.SIGINT: Code.INTERRUPTED, signal.SIGTERM: Code.TERMINATED, si
     help="Where checkpoints are kept. Default: ganger-runs/JOB/checkpoints.",
 )
 @profiles.option
+@notebookjob.options
 @click.option("--no-prefix", is_flag=True, help="Write the output of the workers as it is, without their names.")
 @arguments.common
 @arguments.pass_session
@@ -55,6 +57,10 @@ def run(
     options: tuple[str, ...],
     checkpoints: Path | None,
     profile_files: tuple[str, ...],
+    notebook: Path | None,
+    function: str,
+    task: str,
+    name: str | None,
     no_prefix: bool,
 ) -> Code:
     """Run a job as local processes, without a cluster.
@@ -66,8 +72,13 @@ def run(
     0    the job is complete            1    it failed
     2    the manifest is wrong          130  Ctrl-C
     """
-    sources = profiles.resolved(files, options, profile_files)
-    document = manifests.one(manifests.jobs(session, sources, what="nothing was started"), what="run")
+    made: Work | None = None
+    if notebook is not None:
+        (document,), made = notebookjob.of(session, notebook, (*files, *options), function, task, name, mounted=False)
+    else:
+        notebookjob.refuse_alone(function, task, name)
+        sources = profiles.resolved(files, options, profile_files)
+        document = manifests.one(manifests.jobs(session, sources, what="nothing was started"), what="run")
     assert document.job is not None
     _check_libraries(document.job)
     job = _localised(document.job)
@@ -79,18 +90,37 @@ def run(
         session.terminal.message(escape(f"note: {note}"))
     with _reserved(folder, job.metadata.name), tempfile.TemporaryDirectory(prefix="ganger-") as scratch:
         _announce(session, job, folder)
-        return asyncio.run(_run(session, job, folder, Path(scratch), gpus, prefixed=not no_prefix))
+        environ = _with_code(os.environ, made, Path(scratch))
+        return asyncio.run(_run(session, job, folder, Path(scratch), gpus, environ, prefixed=not no_prefix))
+
+
+def _with_code(environ: Mapping[str, str], made: Work | None, scratch: Path) -> Mapping[str, str]:
+    """Return the environment in which Python finds the module of the notebook, as it finds /code in a pod."""
+    if made is None:
+        return environ
+    folder = scratch / "code"
+    folder.mkdir()
+    (folder / f"{made.module}.py").write_text(made.text, encoding="utf-8")
+    paths = os.pathsep.join(filter(None, (os.fspath(folder), environ.get("PYTHONPATH"))))
+    return dict(environ) | {"PYTHONPATH": paths}
 
 
 async def _run(
-    session: Session, job: TrainingJob, folder: Path | None, scratch: Path, gpus: list[str], *, prefixed: bool
+    session: Session,
+    job: TrainingJob,
+    folder: Path | None,
+    scratch: Path,
+    gpus: list[str],
+    environ: Mapping[str, str],
+    *,
+    prefixed: bool,
 ) -> Code:
     gang = LocalGang(
         job,
         checkpoints=folder,
         scratch=scratch,
         gpus=gpus,
-        environ=os.environ,
+        environ=environ,
         say=Printer(session.terminal, job.spec.workers, prefixed=prefixed).line,
         tell=lambda event: _tell(session, event),
     )

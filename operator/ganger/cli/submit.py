@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,12 +11,13 @@ import msgspec
 
 from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, figures, jobs, manifests, printing
+from ganger.cli import arguments, codemap, figures, jobs, manifests, notebookjob, printing
 from ganger.cli.connection import Connection
 from ganger.cli.follow import Follower
 from ganger.cli.lines import Printer
 from ganger.cli.live import one_job
 from ganger.cli.manifests import Document, Mistake, Source
+from ganger.cli.notebookjob import Work
 from ganger.cli.problem import Code, Problem, doing, from_api
 from ganger.cli.render import placed
 from ganger.cli.sentence import sentence
@@ -38,6 +41,7 @@ GONE_SECONDS = 60  # a job goes at once; only a finalizer of somebody else's cou
     show_default=True,
     help="What to do about a job of that name. replace deletes it; its checkpoints stay unless whenDeleted is Delete.",
 )
+@notebookjob.options
 @click.option(
     "--dry-run",
     type=click.Choice(("client", "server")),
@@ -52,23 +56,38 @@ def submit(
     options: tuple[str, ...],
     watch: bool,
     if_exists: str,
+    notebook: Path | None,
+    function: str,
+    task: str,
+    name: str | None,
     dry_run: str | None,
 ) -> Code:
     """Send a job to the cluster; --watch follows it.
+
+    \b
+    Examples:
+      ganger submit -f job.yaml --watch
+      ganger submit --from-notebook try.ipynb                  its cells, as a script
+      ganger submit --from-notebook try.ipynb --function main -f job.yaml
 
     \b
     0    it is submitted; with --watch: complete    1    it failed (--watch)
     2    the manifest is wrong or the name taken    3    no operator or no namespace
     5    the cluster refused or is away             130  Ctrl-C: the job goes on
     """
-    sources = [without_profiles(source) for source in manifests.read(files, options)]
-    documents = manifests.jobs(session, sources, what="nothing was submitted")
+    made: Work | None = None
+    if notebook is not None:
+        documents, made = notebookjob.of(session, notebook, (*files, *options), function, task, name, mounted=True)
+    else:
+        notebookjob.refuse_alone(function, task, name)
+        sources = [without_profiles(source) for source in manifests.read(files, options)]
+        documents = manifests.jobs(session, sources, what="nothing was submitted")
     if watch and dry_run:
         raise click.UsageError("--watch follows a job, and --dry-run makes none: leave one out")
     if watch:
         manifests.one(documents, what="--watch")
     if dry_run == "client":
-        return _print(session, [as_sent(document, _named(document, target)) for document in documents])
+        return _print(session, _to_send(session, target, documents, made))
 
     async def body(connection: Connection) -> Code:
         rehearsed: list[dict[str, Any]] = []
@@ -77,7 +96,9 @@ def submit(
             if dry_run:
                 rehearsed.append(await rehearse(where, document))
                 continue
-            created = await send(session, where, document, if_exists)
+            async with codemap.carried(where, document, made) as (carrying, own):
+                created = await send(session, where, carrying, if_exists)
+                await own(created)
             if watch:
                 return await _watch(session, where, document, created)
             if len(documents) > 1:
@@ -111,6 +132,22 @@ def _named(document: Document, target: Target) -> str | None:
     assert document.job is not None
     placed(document.job, target.namespace)
     return target.namespace or document.job.metadata.namespace or None
+
+
+def _to_send(
+    session: Session, target: Target, documents: Sequence[Document], made: Work | None
+) -> list[dict[str, Any]]:
+    """Return what would be sent. Of objects that kubectl makes nobody is the owner: it is told what stays."""
+    objects: list[dict[str, Any]] = []
+    for document in documents:
+        namespace = _named(document, target)
+        if made is not None:
+            carried = notebookjob.config_map(document.name, made, namespace)
+            objects.append(carried)
+            text = f"applied by kubectl, ConfigMap {carried['metadata']['name']} stays when the job is deleted"
+            session.terminal.message(escape(text))
+        objects.append(as_sent(document, namespace))
+    return objects
 
 
 def as_sent(document: Document, namespace: str | None) -> dict[str, Any]:

@@ -41,6 +41,7 @@ CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind=
 EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")
+CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice")
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False)
 NETWORK_POLICIES = Resource(group="networking.k8s.io", version="v1", plural="networkpolicies", kind="NetworkPolicy")
