@@ -16,6 +16,7 @@ from ganger.cli.terminal import escape
 if TYPE_CHECKING:
     from ganger.cli.session import Target
     from ganger.kube.access import Access
+    from ganger.kube.channels import Opens
     from ganger.kube.cluster import Cluster
 
 
@@ -65,6 +66,7 @@ class Connection:
     cluster: "Cluster"
     namespace: str
     logs: Logs
+    streams: "Opens"
     requests: Counter[str] = field(default_factory=Counter)
     warnings: Warnings = field(default_factory=Warnings)
 
@@ -73,6 +75,7 @@ class Connection:
 async def connect(target: "Target") -> AsyncIterator[Connection]:
     """Open the cluster that the person named. Raises Problem where there is no way to it."""
     try:
+        from ganger.kube.channels import Streams
         from ganger.kube.http import CALL_SECONDS, HttpCluster
         from ganger.kube.logs import PodLogs
 
@@ -92,9 +95,11 @@ async def connect(target: "Target") -> AsyncIterator[Connection]:
         observe=count,
         warn=warnings.take,
     )
-    async with opened as cluster, PodLogs(access) as logs:
+    async with opened as cluster, PodLogs(access) as logs, Streams(access) as streams:
         namespace = target.namespace or access.namespace
-        yield Connection(cluster=cluster, namespace=namespace, logs=logs, requests=requests, warnings=warnings)
+        yield Connection(
+            cluster=cluster, namespace=namespace, logs=logs, streams=streams, requests=requests, warnings=warnings
+        )
 
 
 async def _access(target: "Target") -> "Access":

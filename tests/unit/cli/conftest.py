@@ -41,6 +41,19 @@ def _matches(item: dict[str, Any], labels: str, fields: str) -> bool:
     return all(has.get(key) == value for key, value in wanted.items()) and by_name == about
 
 
+def _merged(old: Any, patch: Any) -> Any:
+    """What a JSON merge patch (RFC 7386) makes of a value."""
+    if not isinstance(patch, dict):
+        return patch
+    whole = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            whole.pop(key, None)
+        else:
+            whole[key] = _merged(whole.get(key), value)
+    return whole
+
+
 class FakeCluster:
     """Objects by plural and name, all in one namespace. `refusal` is raised by the next write."""
 
@@ -108,12 +121,7 @@ class FakeCluster:
 
     async def patch(self, resource, namespace, name, patch, *, subresource=""):
         self._write(f"patch {json.dumps(patch)}", name)
-        changed = copy.deepcopy(self.objects[resource.plural, name])
-        for part, fields in patch.items():
-            for field_, value in fields.items():
-                old = changed[part].get(field_)
-                changed[part][field_] = old | value if isinstance(old, dict) else value
-        self.put(resource.plural, changed)
+        self.put(resource.plural, _merged(self.objects[resource.plural, name], patch))
         return Metadata(name=name)
 
     def server_offset_seconds(self) -> float:
@@ -149,6 +157,62 @@ class FakeLogs:
             yield part.encode()
 
 
+class FakeChannels:
+    """Channels in the hands of the test: `sent` by channel, `put` what the pod sends, `end` closes."""
+
+    def __init__(self, closes: bool) -> None:
+        self.closes = closes
+        self.sent: dict[int, bytes] = {}
+        self.closed: set[int] = set()
+        self._coming: asyncio.Queue[tuple[int, bytes] | Exception | None] = asyncio.Queue()
+
+    async def send(self, channel: int, data: bytes) -> None:
+        self.sent[channel] = self.sent.get(channel, b"") + data
+
+    async def close(self, channel: int) -> None:
+        self.closed.add(channel)
+
+    def put(self, channel: int, data: bytes) -> None:
+        self._coming.put_nowait((channel, data))
+
+    def end(self, error: Exception | None = None) -> None:
+        self._coming.put_nowait(error)
+
+    async def messages(self):
+        while (message := await self._coming.get()) is not None:
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+
+class FakeStreams:
+    """Ways into pods. `pod` plays the other end of each that is opened; `refusal` is raised by the next."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, str, dict[str, Any]]] = []
+        self.refusal: Exception | None = None
+        self.pod: Callable[[FakeChannels], Awaitable[None]] | None = None
+
+    @asynccontextmanager
+    async def open(self, namespace, pod, subresource, query, protocols):
+        if self.refusal is not None:
+            error, self.refusal = self.refusal, None
+            raise error
+        asked = {key: [value for name, value in query if name == key] for key, _ in query}
+        self.opened.append((pod, subresource, asked))
+        channels = FakeChannels(closes="v5.channel.k8s.io" in protocols)
+        task = asyncio.create_task(self._play(channels)) if self.pod is not None else None
+        yield channels
+        if task is not None:
+            task.cancel()
+
+    async def _play(self, channels: FakeChannels) -> None:
+        try:
+            await self.pod(channels)
+        except Exception as error:  # noqa: BLE001 - a mistake of the test ends the command that it plays for
+            channels.end(error)
+
+
 @dataclass
 class Said:
     """What one call printed and how it ended."""
@@ -173,6 +237,7 @@ class Command:
     capsys: Any
     cluster: FakeCluster = field(default_factory=FakeCluster)
     logs: FakeLogs = field(default_factory=FakeLogs)
+    streams: FakeStreams = field(default_factory=FakeStreams)
     scenario: Callable[[], Awaitable[None]] | None = None
     now: Any = NOW
     environ: dict[str, str] = field(default_factory=dict)
@@ -187,7 +252,9 @@ class Command:
     @asynccontextmanager
     async def _connect(self, target):
         task = asyncio.create_task(self.scenario()) if self.scenario is not None else None
-        self.connection = Connection(cluster=self.cluster, namespace=target.namespace or "team", logs=self.logs)
+        self.connection = Connection(
+            cluster=self.cluster, namespace=target.namespace or "team", logs=self.logs, streams=self.streams
+        )
         yield self.connection
         if task is not None:
             await task
