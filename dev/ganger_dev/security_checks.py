@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 _CHART = "tests/integration/chart"
 _GUARDS = "tests/integration/security"
-_DOORS = "tests/integration/session/test_doors.py"
 _ISOLATION = "tests/integration/operator/test_isolation.py"
+_DOORS = "tests/integration/session/test_doors.py"
+_SESSIONS = "tests/unit/cli/test_dev.py"
 _CHANNEL = "tests/integration/operator/test_control_channel.py"
 
 
@@ -111,23 +112,28 @@ CHECKS: dict[str, Check] = {
         "tests/unit/observe/test_server.py::test_a_route_that_fails_tells_nothing_of_the_inside_and_is_logged",
     ),
     "S16": _proved(
-        "no token is logged, at any level (a canary over a whole cluster is not run)",
+        "no token is logged, at any level (`make e2e` looks for known secrets over a whole cluster)",
         "tests/unit/observe/test_logs.py::test_no_token_is_logged_by_a_request_at_debug",
         "tests/unit/observe/test_logs.py::test_no_token_of_a_kubeconfig_is_logged_at_debug",
         "tests/unit/kube/test_http.py::test_nothing_secret_is_logged",
+        "tests/unit/cli/test_dev.py::test_connect_prints_the_address_to_stdout_alone_and_ends_with_the_session",
+        "tests/unit/cli/test_dev.py::test_the_browser_is_sent_through_a_file_that_only_we_may_read",
     ),
     "S17": _proved(
         "notebooks ask for a token, which is in its file and nowhere else",
         f"{_DOORS}::TestToken::test_opens_jupyter_and_nothing_else_does",
         f"{_DOORS}::TestToken::test_is_in_its_file_alone_although_it_is_used",
         f"{_DOORS}::TestToken::test_jupyter_listens_on_loopback_alone",
+        "tests/integration/operator/test_session.py::test_a_session_of_the_same_name_never_gets_the_token_of_its_predecessor",
     ),
     "S18": _proved(
-        "SSH refuses passwords, root, weak and foreign keys, agents and remote forwarding",
+        "SSH refuses passwords, root, weak and foreign keys, agents and remote forwarding, and its host key is checked",
         f"{_DOORS}::TestSsh::test_refuses",
         f"{_DOORS}::TestSsh::test_a_changed_file_of_keys_is_in_force_at_the_next_login",
         f"{_DOORS}::TestSsh::test_forwards_to_the_session_and_nothing_back",
         f"{_DOORS}::test_sshd_understands_it_as_it_was_meant",
+        f"{_SESSIONS}::test_ssh_becomes_ssh_with_strict_checking_against_a_file_of_the_session",
+        f"{_SESSIONS}::test_the_proxy_sends_nothing_where_the_host_key_is_not_known",
     ),
     "S19": _proved(
         "ranks of one job reach no other, where the chart isolates jobs (`make e2e` attacks them on a real network)",
@@ -214,8 +220,11 @@ CHECKS: dict[str, Check] = {
         "every request of ours carries our name and field manager",
         "tests/integration/kube/test_http.py::test_our_requests_are_known_by_their_name_and_manager",
     ),
-    "S35": _none(
-        "key files of the command line", "`ganger` writes none and reads the kubeconfig alone; S16 has its logs"
+    "S35": _proved(
+        "of key files the command line reads public ones alone, and writes public host keys alone",
+        f"{_SESSIONS}::test_what_is_no_public_key_is_refused_and_a_private_one_never_sent",
+        f"{_SESSIONS}::test_of_a_private_key_the_public_one_beside_it_is_taken",
+        f"{_SESSIONS}::test_the_proxy_writes_the_host_key_of_the_pod_and_carries_bytes",
     ),
     "S36": _proved(
         "dashboards link to each other through variables alone",

@@ -22,7 +22,8 @@ else:
     _Text = _Number = click.ParamType
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
-_PREFIXES = ("trainingjob.ganger.dev/", "trainingjobs.ganger.dev/", "trainingjob/", "trainingjobs/", "tj/", "tjob/")
+_KINDS = ("trainingjob", "trainingjobs", "devsession", "devsessions")
+_PREFIXES = (*(f"{kind}{end}" for kind in _KINDS for end in (".ganger.dev/", "/")), "tj/", "tjob/", "devs/")
 NAME_LENGTH_MAX = 253
 # Not GANGER_ alone: a worker has GANGER_NAMESPACE and more, which are about its job and not about this command.
 ENVIRONMENT = "GANGER_CLI_"
@@ -55,6 +56,16 @@ class JobName(ObjectName):
         from ganger.cli import completing
 
         return [CompletionItem(name) for name in completing.jobs(ctx, incomplete)]
+
+
+class SessionName(ObjectName):
+    """The name of a dev session, which a shell completes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the sessions of the namespace."""
+        from ganger.cli import completing
+
+        return [CompletionItem(name) for name in completing.sessions(ctx, incomplete)]
 
 
 class Namespace(ObjectName):
@@ -198,6 +209,11 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
 def job_name(function: Function) -> Function:
     """Add the argument NAME."""
     return click.argument("name", type=JobName())(function)
+
+
+def session_name(function: Function) -> Function:
+    """Add the argument NAME, of a dev session."""
+    return click.argument("name", type=SessionName())(function)
 
 
 def output(function: Function) -> Function:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganger.cli.session import Session, Target
-from ganger.contract import PLURAL
+from ganger.contract import PLURAL, SESSION_PLURAL
 
 if TYPE_CHECKING:
     from ganger.cli.connection import Connection
@@ -18,6 +18,11 @@ NAMES_MAX = 100
 def jobs(ctx: click.Context, incomplete: str) -> list[str]:
     """Return names of jobs that begin so, of the namespace that the command line names. Never raises."""
     return _names(ctx, incomplete, PLURAL)
+
+
+def sessions(ctx: click.Context, incomplete: str) -> list[str]:
+    """Return names of dev sessions that begin so, as `jobs` does. Never raises."""
+    return _names(ctx, incomplete, SESSION_PLURAL)
 
 
 def namespaces(ctx: click.Context, incomplete: str) -> list[str]:
@@ -49,7 +54,7 @@ async def _ask(connection: "Connection", what: str) -> list[str]:
     import msgspec
 
     from ganger.api.observed import Metadata
-    from ganger.kube.resources import TRAINING_JOBS, Resource
+    from ganger.kube.resources import DEV_SESSIONS, TRAINING_JOBS, Resource
 
     class Named(msgspec.Struct):
         metadata: Metadata = Metadata()
@@ -58,7 +63,7 @@ async def _ask(connection: "Connection", what: str) -> list[str]:
         items: list[Named] = []
 
     namespaces = Resource(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False)
-    asked = (TRAINING_JOBS, connection.namespace) if what == PLURAL else (namespaces, None)
+    asked = {PLURAL: (TRAINING_JOBS, connection.namespace), SESSION_PLURAL: (DEV_SESSIONS, connection.namespace)}
     async with asyncio.timeout(PATIENCE_SECONDS):
-        body = await connection.cluster.list(*asked, limit=NAMES_MAX)
+        body = await connection.cluster.list(*asked.get(what, (namespaces, None)), limit=NAMES_MAX)
     return [one.metadata.name for one in msgspec.json.decode(body, type=Page).items]

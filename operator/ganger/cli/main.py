@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
     "watch": ("watch:watch", "Show a job, or all of them, live: progress, loss, workers, where the time goes."),
     "logs": ("logs:logs", "Print the logs of all workers; -f follows them through restarts."),
+    "shell": ("shell:shell", "Open a shell in a running worker of a job, or run a command there."),
+    "dev": ("dev:dev", "Dev sessions: Jupyter and SSH in a pod, with the image and volumes of a job."),
     "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
     "resume": ("suspension:resume", "Let a suspended job go on from its checkpoint."),
@@ -77,13 +79,14 @@ _CLUSTER_OPTIONS = ("-n", "--namespace", "--context", "--kubeconfig", "--as", "-
 
 
 def behind_command(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with leading options of the cluster moved behind the command's name. Pure."""
+    """Return the arguments with leading options of the cluster moved behind the name of the command. Pure."""
     moved: list[str] = []
     rest = list(arguments)
     while rest and (rest[0] in _CLUSTER_OPTIONS or rest[0].startswith(tuple(f"{name}=" for name in _CLUSTER_OPTIONS))):
         taken = 1 if "=" in rest[0] else 2
         moved, rest = moved + rest[:taken], rest[taken:]
-    return rest[:1] + moved + rest[1:]
+    words = 2 if rest[:1] == ["dev"] else 1
+    return rest[:words] + moved + rest[words:]
 
 
 class Commands(click.Group):

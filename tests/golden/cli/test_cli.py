@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ganger.cli import main
+from ganger.cli import dev, main
 from ganger.cli.session import Session
 from ganger.cli.terminal import Terminal
 
@@ -44,6 +44,11 @@ def test_help(capsys, monkeypatch):
 @pytest.mark.parametrize("command", main.COMMANDS)
 def test_help_of_a_command(capsys, monkeypatch, command):
     check(f"help-{command}.txt", printed(capsys, monkeypatch, command, "--help"))
+
+
+@pytest.mark.parametrize("command", dev.COMMANDS)
+def test_help_of_a_command_about_sessions(capsys, monkeypatch, command):
+    check(f"help-dev-{command}.txt", printed(capsys, monkeypatch, "dev", command, "--help"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

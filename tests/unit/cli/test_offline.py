@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ganger.cli import dev
 from ganger.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +30,7 @@ def test_offline_commands_load_neither_torch_nor_a_client_library(tmp_path):
     )
     calls = [["--help"], ["validate", EXAMPLE], ["render", EXAMPLE], ["run", str(local)], ["init", "-f", "-"]]
     calls += [[name, "--help"] for name in COMMANDS]
+    calls += [["dev", name, "--help"] for name in dev.COMMANDS]
     env = {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'jobs'}", "PATH": "/usr/bin:/bin"}
 
     done = subprocess.run(
