@@ -141,6 +141,18 @@ def test_shell_runs_in_the_worker(cli):
     assert "/checkpoints" in cli("shell", "digits", "--rank", "0", "--", "sh", "-c", "echo $GANGER_CHECKPOINT_DIR")
 
 
+def test_a_new_shell_is_in_a_pod_of_its_own_with_the_jobs_checkpoints(cli):
+    cli.namespace.checkpoint("digits", 50)
+    inside = "echo of $GANGER_JOB; touch /checkpoints/mine; ls -d /checkpoints/step_*; exit 6"
+
+    said = cli("shell", "digits", "--new", "--image", images.session().name, "--", "sh", "-c", inside, code=6)
+
+    assert "of digits\n" in said
+    assert "Read-only file system" in said
+    assert "/checkpoints/step_" in said
+    assert ["try"] == cli("dev", "ls", "-o", "name").replace("devsession.ganger.dev/", "").split()
+
+
 def test_a_function_of_a_notebook_runs_as_a_job_and_its_code_goes_with_it(cli):
     path, base = cli.folder / "try.ipynb", cli.folder / "base.yaml"
     path.write_text(json.dumps(NOTEBOOK))
@@ -214,13 +226,12 @@ def everything(cli) -> dict[str, str]:
     logs, pages = [], []
     for where in (namespace, SYSTEM):
         for pod in json.loads(installed.kubectl("-n", where, "get", "pods", "-o", "json"))["items"]:
-            name = pod["metadata"]["name"]
-            logs.append(installed.kubectl("-n", where, "logs", name, "--all-containers", "--ignore-errors"))
-            port = 8080 if where == SYSTEM else 9095
-            if not name.startswith("try"):
-                pages.append(
-                    installed.kubectl("get", "--raw", f"/api/v1/namespaces/{where}/pods/{name}:{port}/proxy/metrics")
-                )
+            name, phase = pod["metadata"]["name"], pod["status"]["phase"]
+            if phase != "Pending":
+                logs.append(installed.kubectl("-n", where, "logs", name, "--all-containers", "--ignore-errors"))
+            if phase == "Running" and (where == SYSTEM or name.startswith("digits-0")):
+                page = f"/api/v1/namespaces/{where}/pods/{name}:{8080 if where == SYSTEM else 9095}/proxy/metrics"
+                pages.append(installed.kubectl("get", "--raw", page))
     said |= {"logs": "\n".join(logs), "metrics": "\n".join(pages)}
     said["arguments"] = _of_processes("cmdline")
     commands = (

@@ -72,17 +72,17 @@ def ssh(
 
 @click.command(hidden=True)
 @arguments.session_name
+@click.option("--known-hosts", type=click.Path(path_type=Path), required=True, help="Where to write the host key.")
 @arguments.on_cluster
 @arguments.pass_session
-def proxy(session: Session, target: Target, name: str) -> Code:
+def proxy(session: Session, target: Target, name: str, known_hosts: Path) -> Code:
     """Carry standard input and output to the SSH port of a session, for ssh's ProxyCommand."""
 
     async def body(connection: Connection) -> Code:
         found = await _open(connection, name)
         key = await hostkeys.read(connection, found)
         # ssh looks into the file when the server has named its key: not before the first byte from here.
-        file = hostkeys.path(target, connection.namespace, name)
-        hostkeys.write(file, hostkeys.alias(connection.namespace, name), key)
+        hostkeys.write(known_hosts, hostkeys.alias(connection.namespace, name), key)
 
         async def pod() -> str:
             return found.status.pod
@@ -117,12 +117,13 @@ async def _open(connection: Connection, name: str) -> DevSession:
 
 def _settings(target: Target, namespace: str, name: str, identity: str | None) -> list[tuple[str, str]]:
     """Return what ssh must know, as a Host block has it."""
-    words = [*_ourselves(), "dev", "proxy", name, "-n", namespace]
+    file = hostkeys.path(target, namespace, name)
+    # The file is named, so that both ends mean the same one whatever KUBECONFIG is when an editor comes.
+    words = [*_ourselves(), "dev", "proxy", name, "--known-hosts", str(file), "-n", namespace]
     words += ["--context", target.context] if target.context else []
     words += ["--kubeconfig", str(Path(target.kubeconfig).absolute())] if target.kubeconfig else []
     words += ["--as", target.act_as] if target.act_as else []
     words += [word for group in target.act_as_groups for word in ("--as-group", group)]
-    file = hostkeys.path(target, namespace, name)
     settings = [
         ("User", USER),
         ("ProxyCommand", shlex.join(words).replace("%", "%%")),

@@ -495,7 +495,8 @@ def test_ssh_becomes_ssh_with_strict_checking_against_a_file_of_the_session(gang
     assert f'"{Path("key").absolute()}"' == options["IdentityFile"]
     assert options["UserKnownHostsFile"].startswith(f'"{home}/.cache/ganger/hosts/team-try-')
     proxy = shlex.split(options["ProxyCommand"])
-    assert ["dev", "proxy", "try", "-n", "team", "--context", "prod"] == proxy[-7:]
+    assert ["-n", "team", "--context", "prod"] == proxy[-4:]
+    assert ["dev", "proxy", "try", "--known-hosts", options["UserKnownHostsFile"].strip('"')] == proxy[-9:-4]
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed here: its reading is not tried")
@@ -512,7 +513,7 @@ def test_a_host_block_is_one_that_ssh_understands(ganger, sessions, home):
     found = dict(line.partition(" ")[::2] for line in ssh.stdout.splitlines())
     keys = ("user", "stricthostkeychecking", "hostkeyalias")
     assert ["ganger", "true", "ganger-team-try"] == [found[key] for key in keys]
-    assert " dev proxy try -n team" in found["proxycommand"]
+    assert " dev proxy try --known-hosts " in found["proxycommand"]
 
 
 def test_a_session_without_ssh_says_how_to_get_it(ganger, sessions, became):
@@ -536,11 +537,11 @@ def test_the_proxy_writes_the_host_key_of_the_pod_and_carries_bytes(ganger, sess
 
     ganger.streams.pod = pod
 
-    said = ganger("dev", "proxy", "try")
+    file = home / "hosts" / "try"
+    said = ganger("dev", "proxy", "try", "--known-hosts", str(file))
 
     assert (0, "SSH-2.0-server\r\nbye") == (said.code, said.out), said.err
     assert [("try-dev-2", "portforward", {"ports": ["2222"]})] == ganger.streams.opened
-    (file,) = (home / ".cache" / "ganger" / "hosts").iterdir()
     assert f"ganger-team-try {HOST_KEY}\n" == file.read_text()
 
 
@@ -548,7 +549,7 @@ def test_the_proxy_sends_nothing_where_the_host_key_is_not_known(ganger, session
     sessions.running()
     ganger.logs.pods["try-dev-0"] = ["2026-01-01T12:00:00Z hello\n"]
 
-    said = ganger("dev", "proxy", "try")
+    said = ganger("dev", "proxy", "try", "--known-hosts", str(home / "x"))
 
     assert (3, "error: the host key of session try is not known", []) == (
         said.code,
@@ -557,13 +558,13 @@ def test_the_proxy_sends_nothing_where_the_host_key_is_not_known(ganger, session
     )
 
 
-def test_the_proxy_tells_ssh_where_nobody_listens(ganger, sessions, monkeypatch, tmp_path):
+def test_the_proxy_tells_ssh_where_nobody_listens(ganger, sessions, home, monkeypatch, tmp_path):
     sessions.running()
     (tmp_path / "in").write_bytes(b"")
     monkeypatch.setattr("sys.stdin", (tmp_path / "in").open())
     ganger.streams.refusal = ServerError(500, "InternalError", "connection refused")
 
-    said = ganger("dev", "proxy", "try")
+    said = ganger("dev", "proxy", "try", "--known-hosts", str(home / "x"))
 
     assert (5, "error: reaching SSH of session try failed") == (said.code, said.problem[0])
 
