@@ -15,11 +15,14 @@ from ganger.cli.terminal import escape
 # What each is, and the files that it needs beside the manifest.
 EXAMPLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "task": ("a task of the trainer library, on two CPU workers", ()),
+    "project": ("a task of your own, with task.py and a README.md", ("task.py", "README.md")),
     "script": ("a script of your own under torchrun's agent, with train.py", ("train.py",)),
     "command": ("any command in any image", ()),
     "gpu": ("a task on two workers of eight GPUs", ()),
 }
 STDOUT = "-"
+_CODE = {"script": "train.py", "project": "task.py"}  # what a cluster is given as a ConfigMap
+_FILE = "JOB-FILE"
 _PLACE = "JOB-NAME"  # no job may be called that, so that one which was forgotten is found
 
 
@@ -44,6 +47,7 @@ def init(session: Session, name: str | None, example: str, path: str | None, for
 
     \b
     task      a task of the trainer library, on two CPU workers
+    project   a task of your own, with task.py and a README.md
     script    a script of your own under torchrun's agent, with train.py
     command   any command in any image
     gpu       a task on two workers of eight GPUs
@@ -56,15 +60,18 @@ def init(session: Session, name: str | None, example: str, path: str | None, for
         session.terminal.data(text.rstrip("\n"))
         return Code.COMPLETE
     target = Path(path or f"{name or example}.yaml")
-    contents = {target: text} | {target.with_name(beside): _template(beside) for beside in EXAMPLES[example][1]}
+    contents = {target: text} | {
+        target.with_name(beside): _template(beside).replace(_PLACE, name or example).replace(_FILE, target.name)
+        for beside in EXAMPLES[example][1]
+    }
     _write(contents, force=force)
     for written in contents:
         session.terminal.data(escape(f"{written} written"))
     session.terminal.message(escape(f"check it with: ganger validate {target}"))
     if example != "gpu":
         session.terminal.message(escape(f"run it here with: ganger run {target}"))
-    if example == "script":
-        code = f"kubectl create configmap {name or example}-code --from-file={target.with_name('train.py')}"
+    if example in _CODE:
+        code = f"kubectl create configmap {name or example}-code --from-file={target.with_name(_CODE[example])}"
         session.terminal.message(escape(f"give the cluster its code with: {code}"))
     session.terminal.message(escape(f"send it to the cluster with: ganger submit {target} --watch"))
     return Code.COMPLETE

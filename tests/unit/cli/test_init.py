@@ -1,7 +1,10 @@
 """`ganger init`: what is written is valid, says what comes next, and never takes a file away."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ import yaml
 from ganger.api.validate import check_manifest
 from ganger.cli import init
 from ganger.cli.render import IMAGE
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +66,21 @@ def test_a_script_comes_with_its_code_and_with_the_command_that_gives_it_to_the_
     job = yaml.safe_load((folder / "jobs/first.yaml").read_text())
     assert {"configMap": {"name": "mine-code"}} == job["spec"]["code"]
     ast.parse((folder / "jobs/train.py").read_text())
+
+
+def test_a_project_comes_with_a_task_that_works_and_a_readme_that_names_it(ganger, folder):
+    said = ganger("init", "line", "--example", "project")
+
+    assert "line.yaml written\ntask.py written\nREADME.md written\n" == said.out
+    assert "kubectl create configmap line-code --from-file=task.py" in said.err
+    readme = (folder / "README.md").read_text()
+    assert readme.startswith("# line\n")
+    assert "ganger submit line.yaml --watch" in readme
+    assert "JOB-" not in readme
+    source = os.pathsep.join(str(ROOT / part) for part in ("operator", "jobs"))
+    environment = dict(os.environ) | {"PYTHONPATH": source}
+    done = subprocess.run([sys.executable, "task.py"], env=environment, capture_output=True, text=True, timeout=120)
+    assert "one forward and one backward pass work: loss" in done.stdout, done.stderr
 
 
 def test_standard_output_takes_the_manifest_alone(ganger, folder):
