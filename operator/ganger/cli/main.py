@@ -20,7 +20,7 @@ from ganger.cli.session import Session
 # In the order in which a newcomer meets them. The sentence is here so that --help need not load the module.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init:init", "Write the manifest of a first job, with comments."),
-    "examples": ("examples:examples", "List the jobs that come with Ganger, or print one."),
+    "examples": ("examples:examples", "List the jobs that come with Ganger, or print the manifest of one."),
     "validate": ("validate:validate", "Check a manifest without a cluster: every mistake with its line."),
     "run": ("run:run", "Run a job as local processes, without a cluster."),
     "render": ("render:render", "Print every object that the operator would create for a job."),
