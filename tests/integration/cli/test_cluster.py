@@ -50,13 +50,15 @@ def test_a_generated_name_is_told_and_names_the_next_commands(ganger):
     assert ganger.job(name) is not None
 
 
-def test_a_dry_run_of_the_server_shows_its_defaults_and_its_refusals_and_stores_nothing(ganger):
+def test_a_dry_run_of_the_server_shows_what_it_would_store_and_refuse_and_stores_nothing(ganger):
     said = ganger("submit", ganger.manifest(), "--dry-run", "server")
 
     assert 0 == said.code, said.err
     stored = yaml.safe_load(said.out)
-    assert (False, 2) == (stored["spec"]["suspend"], stored["spec"]["workers"])
-    assert "managedFields" not in stored["metadata"]
+    assert ("m:t", 2, "auto", False) == tuple(
+        stored["spec"][field] for field in ("task", "workers", "processesPerWorker", "suspend")
+    )
+    assert {"name", "namespace", "uid", "creationTimestamp", "generation"} == set(stored["metadata"])
     assert ganger.job() is None
     assert 0 == ganger("submit", ganger.manifest()).code
     assert "already exists" in ganger("submit", ganger.manifest(), "--dry-run=server").err

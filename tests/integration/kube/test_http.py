@@ -74,7 +74,7 @@ async def test_an_apply_without_force_meets_the_other_manager_and_with_force_win
         cluster._url + path,
         params={"fieldManager": "stranger"},
         data=b'{"data":{"colour":"blue"}}',
-        headers=await cluster._headers() | {"Content-Type": "application/merge-patch+json"},
+        headers=dict(await cluster.access.headers()) | {"Content-Type": "application/merge-patch+json"},
         **cluster._route(),
     ) as answer:
         assert 200 == answer.status
