@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),
     "export": ("export:export", "Make model files from a checkpoint of a job, and compare them with it."),
     "doctor": ("doctor:doctor", "Check the cluster for what Ganger needs; each trouble with its remedy."),
+    "report": ("bundle:report", "Write what a bug report about a job needs into a file, without secrets."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
     "version": (
         "version:version",
