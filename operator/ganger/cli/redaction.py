@@ -20,7 +20,7 @@ _ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)  # the whol
 _SHORTEST = 6  # of a value that is looked for elsewhere: shorter ones stand everywhere by chance
 
 _ASSIGNED = re.compile(
-    rf"""(?ix) (?P<name> ["']? [\w.-]* (?:{_WORDS}) \b ["']? [ \t]* [:=] [ \t]* | --? [\w-]* (?:{_WORDS}) [ \t]+ )
+    rf"""(?ix) (?P<name> (?:{_WORDS}) \b ["']? [ \t]* [:=] [ \t]* | (?<![\w-]) --? [\w-]{{0,40}} (?:{_WORDS}) [ \t]+ )
     (?: (?P<quote> ["'] ) .*? (?<!\\) (?P=quote) | (?: (?:bearer|basic) [ \t]+ )? [^\s"',;&}}\]]+ )"""
 )
 _FORMS = tuple(

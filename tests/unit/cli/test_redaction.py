@@ -118,6 +118,7 @@ def test_a_text_keeps_what_is_around_its_secrets(text, hidden):
         "OSError: [Errno 28] No space left on device: '/checkpoints/step-40'",
         "CUDA out of memory. Tried to allocate 2.00 GiB",
         "https://pypi.org/simple/torch",
+        "per-token loss 0.5, pass 3 of 4",
         "- secret:\n    secretName: mine\n- secretKeyRef: {name: db, key: password}",
     ],
 )
