@@ -18,25 +18,35 @@ from ganger.kube.resources import CLAIMS, TRAINING_JOBS
 
 
 @click.command()
-@click.argument("action", type=click.Choice(("ls", "prune")))
+@click.argument("action", type=click.Choice(("ls", "get", "rm", "prune")))
 @click.argument("name", type=arguments.JobName(), required=False)
-@click.option("-y", "--yes", is_flag=True, help="prune: do not ask.")
+@click.argument("step", type=click.IntRange(min=0), required=False)
+@click.option("-y", "--yes", is_flag=True, help="rm, prune: do not ask.")
 @arguments.for_people_or_scripts
 @arguments.on_cluster
 @arguments.pass_session
-def checkpoints(session: Session, target: Target, action: str, name: str | None, yes: bool, output: str) -> Code:
+def checkpoints(
+    session: Session, target: Target, action: str, name: str | None, step: int | None, yes: bool, output: str
+) -> Code:
     """List what jobs have saved, or remove the volumes of deleted jobs.
 
     \b
-    ls      newest step, age, size and claim of a job, or of all; and the
-            volumes that are left of jobs which are gone
-    prune   delete those volumes, of all such jobs or of NAME: asks first
+    ls              newest step, age, size and claim of a job, or of all; and
+                    the volumes that are left of jobs which are gone
+    get NAME STEP   what the manifest of one checkpoint says: files, hashes
+    rm NAME STEP    delete one, of a job that does not run: asks first
+    prune           delete the volumes of jobs which are gone, or of that NAME:
+                    asks first
 
-    What ls tells is what the workers have reported; no volume is looked into. Which checkpoints of a job stay is said
-    in spec.checkpoint.keep, and its workers see to it.
+    What ls tells is what the workers have reported; get and rm look into the volume, through a worker or a pod that is
+    deleted afterwards. Which checkpoints of a job stay is said in spec.checkpoint.keep, and its workers see to it.
     """
-    if yes and action != "prune":
-        raise click.UsageError("--yes answers the question of prune: leave it out")
+    if yes and action not in ("rm", "prune"):
+        raise click.UsageError("--yes answers the question of rm and prune: leave it out")
+    if action in ("get", "rm"):
+        return _one(session, target, action, name, step, yes=yes, output=output)
+    if step is not None:
+        raise click.UsageError(f"{action} takes no STEP")
     found = session.with_cluster(target, lambda connection: _look(connection, name))
     if action == "prune":
         return _prune(session, target, [one for one in found if one.is_left], name, yes=yes)
@@ -58,6 +68,19 @@ def checkpoints(session: Session, target: Target, action: str, name: str | None,
         session.terminal.data(line)
     _more(session, found)
     return Code.COMPLETE
+
+
+def _one(
+    session: Session, target: Target, action: str, name: str | None, step: int | None, *, yes: bool, output: str
+) -> Code:
+    # It loads what reads volumes, which ls needs nothing of.
+    from ganger.cli import inspection
+
+    if name is None or step is None:
+        raise click.UsageError(f"{action} takes the job and the step: ganger checkpoints {action} NAME STEP")
+    if action == "get":
+        return inspection.get(session, target, name, step, output)
+    return inspection.remove(session, target, name, step, yes=yes)
 
 
 async def _look(connection: Connection, name: str | None) -> list[Keeping]:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("top:top", "Show what jobs or nodes hold of GPUs, CPU and memory."),
     "checkpoints": ("checkpoints:checkpoints", "List what jobs have saved, or remove the volumes of deleted jobs."),
     "export": ("export:export", "Make model files from a checkpoint of a job, and compare them with it."),
+    "cp": ("cp:cp", "Copy files of a job to this machine, or back."),
     "doctor": ("doctor:doctor", "Check the cluster for what Ganger needs; each trouble with its remedy."),
     "report": ("bundle:report", "Write what a bug report about a job needs into a file, without secrets."),
     "delete": ("delete:delete", "Delete a job and say what stays."),
