@@ -1,11 +1,14 @@
 """The command line on a real cluster: submit and follow, look, and find the exit code of the job."""
 
+import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.e2e
+SYSTEM = "ganger-system"
 EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"
 
 
@@ -16,7 +19,7 @@ def call(namespace, *arguments):
     return process.returncode, out, err
 
 
-def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(namespace):
+def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(namespace, tmp_path):
     code, out, err = call(namespace, "submit", "-f", str(EXAMPLES / "digits" / "job.yaml"), "--watch")
 
     assert 0 == code, err
@@ -26,9 +29,47 @@ def test_submitted_job_is_watched_to_its_end_with_the_logs_of_every_worker(names
     code, out, _ = call(namespace, "status", "digits")
     assert (0, True) == (code, "accuracy" in out)
     assert 0 == call(namespace, "wait", "digits")[0]
+    assert "Done" in call(namespace, "logs", "digits", "--grep", "Done", "--timestamps", "--rank", "1")[1]
+    code, out, err = call(namespace, "report", "digits", "-f", str(tmp_path / "r.tgz"))
+    assert (0, False) == (code, "not in it" in err), err
+    with tarfile.open(tmp_path / "r.tgz") as archive:
+        found = {one.name.partition("/")[2]: archive.extractfile(one).read().decode() for one in archive}
+    assert {"logs/digits-0-0.log", "logs/digits-0-1.log", "claim.yaml", "doctor.txt"} <= set(found)
+    assert "accuracy" in found["status.txt"]
+    assert any(path.startswith(f"operator/{SYSTEM}/ganger-") and "digits" in text for path, text in found.items())
     code, out, err = call(namespace, "delete", "digits", "--yes")
     assert 0 == code
     assert "digits-checkpoints" in out + err
+
+
+def test_files_of_a_job_come_here_and_go_back_while_it_trains_and_while_it_rests(namespace, tmp_path):
+    job = (EXAMPLES / "digits" / "job.yaml").read_text().replace("epochs: 20", "epochs: 2000")
+    (tmp_path / "long.yaml").write_text(job)
+    assert 0 == call(namespace, "submit", str(tmp_path / "long.yaml"))[0]
+    code, out, err = call(namespace, "wait", "digits", "--for", "checkpoint=100", "--timeout", "2m")
+    assert (0, True) == (code, "digits has a checkpoint of step" in out), err
+
+    # In a worker that trains.
+    (tmp_path / "note.txt").write_text("from here\n")
+    code, out, err = call(namespace, "cp", str(tmp_path / "note.txt"), "digits:notes/", "--worker", "1")
+    assert 0 == code, err
+    assert 0 == call(namespace, "suspend", "digits")[0]
+    assert 0 == call(namespace, "wait", "digits", "--for", "suspended", "--timeout", "2m")[0]
+
+    # In a pod of its own, which the namespace's Pod Security (restricted) admits.
+    step = namespace.status("digits")["checkpoint"]["latestStep"]
+    code, out, err = call(namespace, "checkpoints", "get", "digits", str(step), "-o", "json")
+    assert 0 == code, err
+    (file, *_) = json.loads(out)["files"]
+    assert 0 == call(namespace, "cp", f"digits:step_{step}/{file['name']}", str(tmp_path))[0]
+    assert file["sha256"] == hashlib.sha256((tmp_path / file["name"]).read_bytes()).hexdigest()
+    code, out, err = call(namespace, "checkpoints", "rm", "digits", str(step), "--yes")
+    assert 0 == code, err
+    assert 0 == call(namespace, "cp", "digits:", str(tmp_path / "all"))[0]
+    assert "from here\n" == (tmp_path / "all" / "notes" / "note.txt").read_text()
+    assert not (tmp_path / "all" / f"step_{step}").exists()
+    assert [] == [pod for pod in namespace.api.items(namespace.pods_path) if "-files-" in pod["metadata"]["name"]]
+    assert 0 == call(namespace, "delete", "digits", "--yes")[0]
 
 
 def test_job_with_a_wrong_configuration_fails_at_once_and_says_what_to_write(namespace, tmp_path):
