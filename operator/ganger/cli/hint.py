@@ -52,7 +52,7 @@ _WAITING = (
         "ask for fewer under spec.resources.limits, spread over more workers, or wait for other jobs",
     ),
     _rule(
-        r"Insufficient (?P<what>[\w./-]+)",
+        r"Insufficient (?P<what>[\w./-]*\w)",
         "no node has enough free {what}",
         "lower spec.resources.requests, or add a node",
     ),
