@@ -64,9 +64,9 @@ def cp(session: Session, target: Target, source: str, destination: str, worker: 
 
     async def body(connection: Connection) -> str:
         if far is not None:
-            return await _fetch(connection, session, far, Path(destination), worker)
+            return await fetch(connection, session, far, Path(destination), worker)
         assert near is not None, "one of the two is in the job"
-        return await _send(connection, session, Path(source), near, worker)
+        return await send(connection, session, Path(source), near, worker)
 
     session.terminal.data(escape(session.with_cluster(target, body)))
     return Code.COMPLETE
@@ -83,7 +83,8 @@ def absolute(job: TrainingJob, path: str) -> str:
     return posixpath.normpath(posixpath.join(folder, path))
 
 
-async def _fetch(connection: Connection, session: Session, far: Remote, destination: Path, worker: int | None) -> str:
+async def fetch(connection: Connection, session: Session, far: Remote, destination: Path, worker: int | None) -> str:
+    """Copy from a job to this machine, and return what went where. Raises Problem; nothing is left of half a copy."""
     job = await jobs.job(connection, arguments.ObjectName().convert(far.job, None, None))
     path = absolute(job, far.path)
     folder, name = posixpath.split(path)
@@ -111,7 +112,8 @@ async def _fetch(connection: Connection, session: Session, far: Remote, destinat
     return f"{far.job}:{path} -> {target}"
 
 
-async def _send(connection: Connection, session: Session, source: Path, near: Remote, worker: int | None) -> str:
+async def send(connection: Connection, session: Session, source: Path, near: Remote, worker: int | None) -> str:
+    """Copy from this machine to a job, and return what went where. Raises Problem."""
     _present(source)
     job = await jobs.job(connection, arguments.ObjectName().convert(near.job, None, None))
     path = absolute(job, near.path)

@@ -31,22 +31,7 @@ def retry(session: Session, target: Target, name: str) -> Code:
     """
 
     async def body(connection: Connection) -> list[str]:
-        job = await jobs.job(connection, name)
-        _refuse(job)
-        stored: dict[str, Any] = msgspec.json.decode(await jobs.read(connection, name))
-        manifest = anew(stored)
-        unnamed = {key: value for key, value in manifest["metadata"].items() if key != "name"}
-        with doing(f"retrying job {name}"):
-            rehearsal = {**manifest, "metadata": unnamed | {"generateName": f"{name}-"}}
-            await connection.cluster.rehearse(TRAINING_JOBS, connection.namespace, rehearsal)
-        await submit.remove(connection, job)
-        try:
-            with doing(f"retrying job {name}"):
-                await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)
-        except Problem as problem:
-            session.terminal.data(printing.as_yaml(manifest))
-            fix = "the manifest of the job, which is deleted, is on stdout: submit it when the trouble is over"
-            raise Problem(problem.what, problem.why, fix, code=problem.code) from problem
+        job = await again(connection, session, name)
         session.terminal.data(f"{name} retried")
         session.terminal.message(escape(goes_on(job)))
         return submit.next_commands(name, connection.namespace)
@@ -54,6 +39,30 @@ def retry(session: Session, target: Target, name: str) -> Code:
     for line in session.with_cluster(target, body):
         session.terminal.message(escape(line))
     return Code.COMPLETE
+
+
+async def again(connection: Connection, session: Session, name: str) -> TrainingJob:
+    """Make the job anew and return the failed one. Raises Problem where it has not failed or is refused.
+
+    The manifest of a job that is refused after its predecessor was deleted is written to the terminal.
+    """
+    job = await jobs.job(connection, name)
+    _refuse(job)
+    stored: dict[str, Any] = msgspec.json.decode(await jobs.read(connection, name))
+    manifest = anew(stored)
+    unnamed = {key: value for key, value in manifest["metadata"].items() if key != "name"}
+    with doing(f"retrying job {name}"):
+        rehearsal = {**manifest, "metadata": unnamed | {"generateName": f"{name}-"}}
+        await connection.cluster.rehearse(TRAINING_JOBS, connection.namespace, rehearsal)
+    await submit.remove(connection, job)
+    try:
+        with doing(f"retrying job {name}"):
+            await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)
+    except Problem as problem:
+        session.terminal.data(printing.as_yaml(manifest))
+        fix = "the manifest of the job, which is deleted, is on stdout: submit it when the trouble is over"
+        raise Problem(problem.what, problem.why, fix, code=problem.code) from problem
+    return job
 
 
 def anew(stored: dict[str, Any]) -> dict[str, Any]:

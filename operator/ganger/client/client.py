@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from ganger.api.defaults import fill
 from ganger.api.status import CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob, decode
-from ganger.cli import jobs, report, request, setting, status, submit, suspension, wait
+from ganger.cli import cp, jobs, report, request, retry, setting, status, submit, suspension, wait
 from ganger.cli import metrics as figures
 from ganger.cli.connection import Connection
 from ganger.cli.live import one_job
@@ -271,6 +272,32 @@ class Client:
     def request_stacks(self, name: str) -> None:
         """Ask every worker to write into its log where its processes are."""
         self._with_cluster(lambda connection: request.ask(connection, self._session, name, "stacks"))
+
+    def retry(self, name: str) -> TrainingJob:
+        """Make a failed job anew, under its name and from its newest checkpoint. Returns the new one.
+
+        Raises Problem where it has not failed, or where its checkpoints would go with it.
+        """
+
+        async def body(connection: Connection) -> TrainingJob:
+            await retry.again(connection, self._session, name)
+            return await jobs.job(connection, name)
+
+        return self._with_cluster(body)
+
+    def fetch(self, name: str, path: str, destination: str | os.PathLike[str]) -> None:
+        """Copy a file or folder of a job to this machine, whole or not at all.
+
+        path: one that does not begin with / is in the folder of its checkpoints. destination: a folder that is there,
+        or a name that is not. Where no worker runs, a pod with the job's volumes is made and deleted.
+        """
+        far, near = cp.Remote(name, path), Path(destination)
+        self._with_cluster(lambda connection: cp.fetch(connection, self._session, far, near, None))
+
+    def send(self, source: str | os.PathLike[str], name: str, path: str) -> None:
+        """Copy a file or folder of this machine to a job; into a folder where path ends with /."""
+        near, far = Path(source), cp.Remote(name, path)
+        self._with_cluster(lambda connection: cp.send(connection, self._session, near, far, None))
 
     def delete(self, name: str) -> None:
         """Delete a job and its pods; whether its checkpoints stay, spec.checkpoint.volume.whenDeleted says."""

@@ -1,8 +1,10 @@
 """The Python client: what it returns, what it raises, and that it leaves no thread behind."""
 
 import asyncio
+import io
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -220,6 +222,49 @@ def test_a_checkpoint_is_asked_for_and_waited_for(client, ganger):
     assert 7 == job.status.checkpoint.latest_step
 
 
+def test_a_failed_job_is_made_anew_and_one_that_has_not_failed_is_not(client, ganger):
+    ganger.job(Failed="Test")
+    ganger.job("running", Running="Test")
+
+    assert () == client.retry("digits").status.conditions
+    assert ["delete digits digits-uid", "create digits"] == ganger.cluster.writes
+    with pytest.raises(Problem, match="it has not failed"):
+        client.retry("running")
+
+
+def test_files_of_a_job_come_here_and_go_back(client, ganger, tmp_path):
+    ganger.job(spec={"checkpoint": {"volume": {"size": "1Gi"}, "everySteps": 10}}, Running="Test")
+    ganger.pod(0)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("step_1")
+        member.size = 5
+        archive.addfile(member, io.BytesIO(b"12345"))
+    sent = {}
+
+    async def pod(channels):
+        words = ganger.streams.opened[-1][2]["command"]
+        if words[0] == "tar":
+            channels.put(1, out.getvalue())
+        else:
+            while 0 not in channels.closed:
+                await _tick()
+            sent[words[-1]] = channels.sent[0]
+        channels.put(3, b'{"status":"Success"}')
+        channels.end()
+
+    ganger.streams.pod = pod
+
+    client.fetch("digits", "step_1", tmp_path)
+    client.send(tmp_path / "step_1", "digits", "start/")
+
+    assert b"12345" == (tmp_path / "step_1").read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(sent["/checkpoints/start"])) as archive:
+        assert ["step_1"] == archive.getnames()
+    with pytest.raises(Problem, match="is there already"):
+        client.fetch("digits", "step_1", tmp_path)
+
+
 def test_it_works_where_a_loop_runs_already_as_in_a_notebook(client, ganger):
     ganger.job()
 
@@ -271,3 +316,7 @@ print(hasattr(ganger, "nothing"))
     )
 
     assert ["[]", "[] ganger.client.client", "False"] == done.stdout.splitlines()
+
+
+async def _tick():
+    await asyncio.sleep(0.001)
