@@ -12,7 +12,21 @@ from typing import Any, Final
 import torch
 
 from ganger.contract import ExitCode
-from ganger_trainer import anomaly, cpus, feed, loop, mfu, randomness, ranks, rollback, signals, sinks, stacks, task
+from ganger_trainer import (
+    anomaly,
+    compiler,
+    cpus,
+    feed,
+    loop,
+    mfu,
+    randomness,
+    ranks,
+    rollback,
+    signals,
+    sinks,
+    stacks,
+    task,
+)
 from ganger_trainer import config as configs
 from ganger_trainer.batches import Order
 from ganger_trainer.environment import Worker
@@ -90,6 +104,8 @@ def _train(worker: Worker, sender: Sender, beat: Heartbeat | None = None) -> tup
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     gang = ranks.join()
+    if config.compile:
+        compiler.require(os.environ, gang.device.type)
     live = Settings(config, gang, sender, worker.live_json)
     config = live.config
     parts = _parts(job, config, gang, worker.world_size_max)
