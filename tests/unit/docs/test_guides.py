@@ -1,0 +1,66 @@
+"""The guides and the index: nothing in them is out of the reach of the tests, and every link leads somewhere."""
+
+import re
+
+import pytest
+
+from guides import GUIDES, PLACES, ROOT, Block, blocks, unsaid
+
+FOLDERS = ("docs", "jobs", "charts")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_every_command_of_a_guide_is_run_or_says_why_not(guide):
+    found = [block for block in blocks(guide) if block.language == "console"]
+
+    for block in found:
+        assert block.kind in ("run", "not run"), block.text
+        assert block.where in PLACES or block.kind == "not run", block.where
+        assert len(block.where) > 4
+        assert block.text.startswith("$ ")
+    assert sum(block.kind == "run" for block in found) >= 2
+
+
+def test_there_is_a_guide_for_each_kind_of_person():
+    assert ["contributor", "engineer", "platform"] == [guide.stem for guide in GUIDES]
+
+
+def test_the_index_names_every_page_of_the_folder():
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\(([^)#]+)", index)}
+    pages = {
+        path
+        for path in (ROOT / "docs").rglob("*.md")
+        if path.name != "README.md" and path.parent.name not in ("adr", "runbooks", "sessions")
+    }
+
+    assert [] == sorted(str(path.relative_to(ROOT)) for path in pages - linked)
+    assert {ROOT / "docs" / "adr", ROOT / "docs" / "runbooks"} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_between_pages_leads_to_a_file(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
+
+    assert [] == [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+def test_a_block_is_read_as_people_would_read_it():
+    block = Block("run", "local", "console", "$ ganger list\nNAME\n$ ganger run x  # exit code 1\n")
+
+    assert [("ganger list", 0, ["NAME"]), ("ganger run x  # exit code 1", 1, [])] == block.commands()
+
+
+def test_lines_have_to_stand_in_the_output_in_their_order():
+    assert unsaid(["one", "two"], "one\n..two..\n") is None
+    assert "one" == unsaid(["two", "one"], "one\ntwo\n")
+    assert "three" == unsaid(["one", "three"], "one\ntwo\n")
+
+
+def test_the_guides_are_where_the_readme_says():
+    readme = (ROOT / "README.md").read_text()
+
+    for path in ("docs/README.md", *(f"docs/guides/{guide.name}" for guide in GUIDES)):
+        assert f"]({path})" in readme
