@@ -94,14 +94,17 @@ def _entry(spec: Worker) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return worker.run, (spec,)
     path = spec.script[0]
     if path.endswith(".py"):
-        if not Path(path).is_file():
+        # Where the code comes with spec.code, PYTHONPATH names its folder: a script is found there as a task is.
+        places = (Path(place, path) for place in ("", *os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
             raise UserError(
                 "ScriptMissing",
-                f"script {path!r} is not a file (working directory {Path.cwd()}): check the path, and that the code "
-                "is in the image or comes with spec.code",
+                f"script {path!r} is not a file (working directory {Path.cwd()}, and PYTHONPATH): check the path, and "
+                "that the code is in the image or comes with spec.code",
                 ExitCode.USER_INPUT_MISSING,
             )
-        return run_script, (spec.script,)
+        return run_script, ((str(found), *spec.script[1:]),)
     command = (sys.executable, "-u", *spec.script) if path == "-m" else spec.script
     if shutil.which(command[0]) is None:
         raise UserError(

@@ -6,6 +6,8 @@ import pytest
 
 from ganger.contract import ExitCode
 
+from .conftest import SOURCES
+
 pytestmark = pytest.mark.integration
 
 TRAIN = """
@@ -90,6 +92,24 @@ def test_missing_script_is_the_users_fault(gangs):
 
     assert [ExitCode.USER_INPUT_MISSING] == ending.codes
     assert "nowhere.py" in ending.messages[0]["message"]
+
+
+def test_a_script_that_comes_with_spec_code_is_found_where_pythonpath_says(gangs):
+    text = "import beside, sys; print('ran', sys.argv, beside.__name__)"
+    gang = script(gangs, "raise SystemExit('the one in the working directory goes first')")
+    code = gang.directory / "code"
+    code.mkdir()
+    (code / "mine.py").write_text(text)
+    (code / "beside.py").touch()
+    gang.environ = {
+        "GANGER_SCRIPT": '["mine.py", "--lr"]',
+        "PYTHONPATH": ":".join([*map(str, SOURCES), str(code)]),
+    }
+
+    ending = gang.run()
+
+    assert [0] == ending.codes, ending.logs
+    assert f"ran ['{code}/mine.py', '--lr'] beside" in ending.logs[0]
 
 
 def test_any_command_runs_as_it_is(gangs):
