@@ -40,9 +40,9 @@ def real(source: Source) -> list[Call]:
     for index, samples in enumerate(min(size, wanted) for wanted in SIZES):
         order = Order(size=size, batch_size=samples, seed=source.config.seed, world_size=1)
         batches = feed.Feed(data, order, rank=0, device=torch.device("cpu"), micro_batch=None, data_workers=0)
-        batch = batches.at(index % order.steps_per_epoch).micros[0].batch
-        args, kwargs = _caught(source, batch)
-        calls.append(Call(_fp32(args), _fp32(kwargs), samples))
+        step = batches.at(index % order.steps_per_epoch)
+        args, kwargs = _caught(source, step.micros[0].batch)
+        calls.append(Call(_fp32(args), _fp32(kwargs), step.samples))  # the last batch of an epoch has fewer
     return calls
 
 

@@ -94,10 +94,11 @@ class Card(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def sealed(card: Card) -> Card:
-    """Return `card` with its digest. Pure."""
-    bare = msgspec.structs.replace(card, sha256="")
+    """Return `card` as a reader will see it, with its digest. Pure."""
+    seen = msgspec.json.decode(msgspec.json.encode(card), type=Card)  # a metric of 1 is read as 1.0
+    bare = msgspec.structs.replace(seen, sha256="")
     digest = hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
-    return msgspec.structs.replace(card, sha256=digest)
+    return msgspec.structs.replace(bare, sha256=digest)
 
 
 def encode(card: Card) -> bytes:

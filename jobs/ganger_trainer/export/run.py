@@ -28,7 +28,7 @@ DIGITS: Final = 3  # of a difference in the last word
 
 class _Metrics(Struct, frozen=True, kw_only=True):
     step: int
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float | None] = {}  # JSON has no NaN
 
 
 class Run:
@@ -103,7 +103,9 @@ class Run:
         return Provenance(
             worker=worker,
             image_id=self._environ.get(contract.ENV_IMAGE_ID) or None,
-            metrics=told.metrics if told is not None else {},
+            metrics={name: value for name, value in told.metrics.items() if value is not None}
+            if told is not None
+            else {},
             metrics_step=told.step if told is not None else None,
         )
 

@@ -39,7 +39,7 @@ def idx(path, array):
 
 
 def train(directory, task, config):
-    spec = kit.worker(directory, config=json.dumps(config | {"steps": 4, "threads": 1, "batchSize": 16}), every_steps=2)
+    spec = kit.worker(directory, config=json.dumps({"steps": 4, "threads": 1, "batchSize": 16} | config), every_steps=2)
     worker._train(msgspec.structs.replace(spec, task=task), kit.ToBoard())
 
 
@@ -355,6 +355,15 @@ def test_a_task_may_say_what_to_export_and_on_which_inputs(trained):
 
     assert ("batch", 3) == made.outputs[0].shape
     assert torch.allclose(torch.ones(7), y_BC.sum(1))
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(10, (8, 2, 8, 5, 3, 1)), (1, (1, 1, 1, 1, 1, 1))])
+def test_the_last_batch_of_an_epoch_is_as_large_as_it_is(trained, size, sizes):
+    job = trained(lambda: nn.Linear(4, 1), {"batchSize": 1}, data=lambda _: (torch.rand(size, 4), torch.rand(size, 1)))
+    made = job.make("torchscript")
+
+    assert sizes == made.parity.batch_sizes
+    assert ("batch" if size > 1 else 1, 4) == made.inputs[0].shape
 
 
 def test_a_loss_that_does_not_call_the_model_is_told_what_to_add(trained):

@@ -19,6 +19,14 @@ from ganger_trainer.export.__main__ import environ, verify
 from ganger_trainer.export.run import Run, artifact
 from unit.trainer import kit
 
+DONE = card.Card(
+    format="torch-export", method="export", namespace="", job="", job_uid="", task="", config={"lr": 0.1},
+    metrics={"a": 1}, packages={}, parameters=0, inputs=(card.Value(name="x", dtype="float32", shape=("batch", 4)),),
+    outputs=(),
+    created_at="", checkpoint=card.Origin(step=10**12, sha256="", attempt=0, saved_at=""),
+    parity=card.Parity(batch_sizes=(1,), max_abs_diff=1.23456789e-5, tolerance=1e-4),
+    files=(card.File(name="model.safetensors", bytes=10**13, sha256="f" * 64),),
+)  # fmt: skip
 TASK = "ganger_trainer.examples.digits:task"
 CONFIG = '{"hidden": 8, "steps": 2, "threads": 1}'
 
@@ -66,7 +74,7 @@ def test_the_program_makes_what_the_environment_says_and_its_last_word_names_the
     """A process of its own, as in a pod; `verify` then proves it, without torch."""
     variables = settings(
         checkpoints, tmp_path, {"format": "onnx", "path": "models/v1"}, {"format": "safetensors"},
-        GANGER_EXPORT_METRICS='{"step": 2, "metrics": {"accuracy": 0.5}}', GANGER_IMAGE_ID="img@sha256:1",
+        GANGER_EXPORT_METRICS='{"step": 2, "metrics": {"accuracy": 0.5, "bad": null}}', GANGER_IMAGE_ID="img@sha256:1",
         HOME=str(tmp_path / "home"),
     )  # fmt: skip
     done = subprocess.run(
@@ -194,14 +202,7 @@ def test_a_worker_finds_a_missing_package_before_it_trains(tmp_path, monkeypatch
 
 def test_the_longest_list_of_artifacts_fits_the_last_word_and_says_no_less_than_was_seen():
     path = "p" * contract.EXPORT_PATH_CHARACTERS_MAX
-    done = card.Card(
-        format="torch-export", method="", namespace="", job="", job_uid="", task="", config={}, metrics={},
-        packages={}, parameters=0, inputs=(), outputs=(), created_at="",
-        checkpoint=card.Origin(step=10**12, sha256="", attempt=0, saved_at=""),
-        parity=card.Parity(batch_sizes=(1,), max_abs_diff=1.23456789e-5, tolerance=1e-4),
-        files=(card.File(name="model.safetensors", bytes=10**13, sha256="f" * 64),),
-    )  # fmt: skip
-    one = artifact(wanted.Wanted(format="torch-export", path=path), done)
+    one = artifact(wanted.Wanted(format="torch-export", path=path), DONE)
     message = {"outcome": "Failed", "reason": "ExportDiffers", "message": "m" * 1000, "artifacts": [one] * 8}
 
     told = json.loads(lastword.fit(message))
@@ -209,6 +210,27 @@ def test_the_longest_list_of_artifacts_fits_the_last_word_and_says_no_less_than_
     assert message["artifacts"] == told["artifacts"]
     assert told["message"]
     assert 1.24e-5 == one["maxAbsDiff"]
+
+
+def test_one_flipped_bit_anywhere_in_a_card_is_seen(tmp_path):
+    whole = card.encode(card.sealed(DONE))
+    (tmp_path / card.NAME).write_bytes(whole)
+    assert DONE == msgspec.structs.replace(card.read(tmp_path), sha256="")
+    for position in range(len(whole)):
+        for bit in (0, 5):
+            changed = bytearray(whole)
+            changed[position] ^= 1 << bit
+            (tmp_path / card.NAME).write_bytes(changed)
+            with pytest.raises(card.InvalidError):
+                card.read(tmp_path)
+
+
+def test_a_card_leads_to_no_file_of_another_folder(tmp_path):
+    away = msgspec.structs.replace(DONE, files=(card.File(name="../model.pt", bytes=1, sha256="f" * 64),))
+    (tmp_path / card.NAME).write_bytes(card.encode(card.sealed(away)))
+
+    with pytest.raises(card.InvalidError, match="one in another folder"):
+        card.verify(tmp_path)
 
 
 def test_options_win_over_the_environment(monkeypatch):
