@@ -35,6 +35,7 @@ LABEL_SESSION_UID: Final = "ganger.dev/session-uid"
 MANAGED_BY: Final = "ganger"
 CONTAINER: Final = "trainer"
 SESSION_CONTAINER: Final = "session"
+DATA_CONTAINER: Final = "ganger-data"  # an init container, where something is to be fetched
 
 # --- environment of a worker ---
 # Read by the supervisor; `ganger run` and the pod builder write the same names through the same function.
@@ -69,6 +70,11 @@ ENV_CONTROL_CA: Final = "GANGER_CONTROL_CA"  # file of the certificate authority
 ENV_HF_URL: Final = "KUBEFLOW_TRAINER_SERVER_URL"
 ENV_HF_CA: Final = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
 ENV_HF_TOKEN: Final = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105
+ENV_DATA_DIR: Final = "GANGER_DATA_DIR"  # what spec.data names lies there, in a folder of that name; absent: no data
+# Of the container that fetches data, before the worker's (docs/adr/0029-data.md):
+ENV_DATA_ORDERS: Final = "GANGER_DATA_ORDERS"  # JSON list of objects of `DATA_ORDER_KEYS`
+ENV_DATA_CACHE: Final = "GANGER_DATA_CACHE"  # folder that takes what is fetched
+ENV_DATA_HOLDER: Final = "GANGER_DATA_HOLDER"  # who fetches: the name of the pod; absent: nobody that was here before
 ENV_PREFIXES_RESERVED: Final = ("GANGER_", "PET_", "TORCHELASTIC_")
 ENV_NAMES_RESERVED: Final = (
     "RANK",
@@ -90,6 +96,19 @@ CHECKPOINT_KEYS: Final = (
     "resume",  # Auto | Never | Required
     "onNoValidCheckpoint",  # Fail | Restart
 )
+DATA_ORDER_KEYS: Final = (
+    "name",  # of spec.data
+    "key",  # the folder in the cache
+    "url",  # http, https or s3; one that ends in / is all below it
+    "sha256",  # "" for none
+    "unpack",  # Auto | None
+    "maxBytes",  # int >= 1
+    "endpoint",  # of an S3-compatible store, "" for AWS
+    "region",  # "" for us-east-1
+    "secret",  # folder of credentials, one file for each of `DATA_SECRET_KEYS` that there is; "" for none
+    "authority",  # PEM file of a further certificate authority, "" for none
+)
+DATA_SECRET_KEYS: Final = ("accessKey", "secretKey", "sessionToken", "token", "username", "password")
 
 # --- export (docs/adr/0027-exports.md): `python -m ganger_trainer.export`, one process, after the training ---
 # It reads the environment of a worker, of which it needs ENV_TASK, ENV_CHECKPOINT_DIR and ENV_EXPORTS; ENV_ATTEMPT is
@@ -120,6 +139,9 @@ RENDEZVOUS_PORT: Final = 29400
 METRICS_PORT: Final = 9095
 CHECKPOINT_MOUNT: Final = "/checkpoints"
 CODE_MOUNT: Final = "/code"
+DATA_MOUNT: Final = "/data"  # with a folder for each of spec.data
+DATA_CACHE_MOUNT: Final = "/data-cache"  # in the container that fetches
+DATA_ACCESS_MOUNT: Final = "/data-access"  # there too: credentials and authorities, in a folder for each of spec.data
 TERMINATION_LOG: Final = "/dev/termination-log"
 QUARANTINED_MAX: Final = 20
 TERMINATION_MESSAGE_BYTES_MAX: Final = 4096  # the kubelet cuts there
