@@ -1,12 +1,13 @@
 """A place that objects come from: a bucket of S3 or of a store that speaks its protocol."""
 
+import re
 from collections.abc import Iterator
 from typing import Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import MinioException, S3Error
 
 from ganger_trainer.fetch import order, remote
 from ganger_trainer.fetch.order import ChangedError, LaterError, Limits, Order
@@ -50,7 +51,7 @@ class Bucket:
                 if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
                     raise order.invalid(self._what, f"the key {key!r:.200} is no path below a folder")
                 yield Object(path=path, key=key, size=found.size or 0, version=(found.etag or "").strip('"'))
-        except (S3Error, ServerError, InvalidResponseError, urllib3.exceptions.HTTPError, OSError) as error:
+        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             self._raise(error)
 
     def open(self, found: Object, start: int, version: str) -> Body:
@@ -58,7 +59,7 @@ class Bucket:
         headers: dict[str, str | list[str] | tuple[str]] = {"If-Match": f'"{version}"'} if version else {}
         try:
             response = self._client.get_object(self._bucket, found.key, offset=start, request_headers=headers)
-        except (S3Error, ServerError, InvalidResponseError, urllib3.exceptions.HTTPError, OSError) as error:
+        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             self._raise(error)
         now = response.headers.get("ETag", "").strip('"')
         if version and now and now != version:
@@ -71,23 +72,27 @@ class Bucket:
 
     def _raise(self, error: Exception) -> NoReturn:
         """Turn what the client says into what it means."""
-        if isinstance(error, S3Error):
-            code, status = error.code or "", error.response.status
-            if code in _MISSING or status == 404:
-                raise order.missing(self._what) from None
-            if code in ("PreconditionFailed", "InvalidRange") or status in (412, 416):
-                raise ChangedError(self._what) from None
-            if code not in _BUSY and status < 500 and status not in (408, 425, 429):
-                fix = "correct accessKey and secretKey in the Secret that secretName of spec.data names, and region"
-                raise order.refused(self._what, f"the store says {code}", fix) from None
-            raise LaterError(f"the store says {code}") from None
-        if isinstance(error, ServerError | InvalidResponseError):
-            status = int(getattr(error, "_code", 0) or getattr(error, "_status_code", 0))
-            if 400 <= status < 500 and status not in (408, 425, 429):
-                fix = "correct endpoint of spec.data: this is not how a store of S3 answers"
-                raise order.refused(self._what, f"the server answers {status}", fix) from None
-            raise LaterError(f"the server answers {status}") from None
-        raise remote.failed(self._what, error) from error
+        if not isinstance(error, MinioException):
+            raise remote.failed(self._what, error) from error
+        code, status = _said(error)
+        if code in _MISSING or status == 404:
+            raise order.missing(self._what) from None
+        if code in ("PreconditionFailed", "InvalidRange") or status in (412, 416):
+            raise ChangedError(self._what) from None
+        words = f"the store says {code}" if code else f"the server answers {status}"
+        if code in _BUSY or not 400 <= status < 500 or status in (408, 425, 429):
+            raise LaterError(words) from None
+        fix = "correct accessKey and secretKey in the Secret that secretName of spec.data names, or endpoint and region"
+        raise order.refused(self._what, words, fix) from None
+
+
+def _said(error: MinioException) -> tuple[str, int]:
+    """Return code ("" for none) and status of an answer. Some stores forget to call their XML by its name."""
+    if isinstance(error, S3Error):
+        return error.code or "", error.response.status
+    body = str(getattr(error, "_body", None) or "")
+    found = re.search(r"<Code>(\w+)</Code>", body)
+    return found[1] if found else "", int(getattr(error, "_code", 0) or getattr(error, "_status_code", 0))
 
 
 def of(wanted: Order, limits: Limits) -> remote.Remote:

@@ -37,7 +37,9 @@ def fetch(wanted: Order, store: Store, who: str, limits: Limits, say: Callable[[
             try:
                 with held:
                     _Fetch(wanted, store, held, limits, say).run()
-            except LostError:
+            except (LostError, OSError) as error:
+                if isinstance(error, OSError) and held.is_held():
+                    raise
                 say("another worker took over")
                 continue
             lease.remove(store.root, wanted.key)

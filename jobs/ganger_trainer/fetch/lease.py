@@ -75,6 +75,15 @@ class Lease:
             self._write(released=False)
             self._last = time.monotonic()
 
+    def is_held(self) -> bool:
+        """Whether it is still held, as far as the disk tells."""
+        with contextlib.suppress(OSError):
+            try:
+                self.confirm()
+            except LostError:
+                return False
+        return True
+
     def _beat(self) -> None:
         while not self._end.wait(self._limits.beat) and not self._lost:
             with contextlib.suppress(OSError, LostError):  # a disk that does not answer: `check` judges by the time
