@@ -8,7 +8,7 @@ cost budget.
 import msgspec
 from msgspec import Struct
 
-from ganger.api import quantity, resources
+from ganger.api import datarules, quantity, resources
 from ganger.api.pattern import matches
 from ganger.api.policy import Backoff, Checkpoint, CheckpointVolume, Elastic, Export, FailureRule
 from ganger.api.rule import Rule, attribute
@@ -374,4 +374,4 @@ _OF_POLICIES = (
     ),
 )
 
-RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *resources.RULES, *_OF_POLICIES)
+RULES: tuple[Rule, ...] = (*_OF_THE_JOB, *_OF_THE_PODS, *datarules.RULES, *resources.RULES, *_OF_POLICIES)

@@ -28,6 +28,7 @@ Schema = dict[str, Any]
 # Lists that are maps: the API server refuses a key that comes twice, and server-side apply merges item by item.
 KEYED_LISTS: dict[tuple[type[Struct], str], str] = {
     (TrainingJobSpec, "env"): "name",
+    (TrainingJobSpec, "data"): "name",
     (TrainingJobSpec, "volumes"): "name",
     (TrainingJobSpec, "volumeMounts"): "mountPath",
     (Resources, "claims"): "name",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ganger.api.data import DataCache, DataSource
 from ganger.api.merge import merge
 from ganger.api.observed import Metadata
 from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailurePolicy
@@ -97,6 +98,22 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
     code: (
         Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")] | None
+    ) = None
+    data: Annotated[
+        tuple[DataSource, ...],
+        Meta(
+            description="Data sets and models, read-only at /data/NAME; what has a url is fetched first.", max_length=8
+        ),
+    ] = ()
+    data_cache: (
+        Annotated[
+            DataCache,
+            Meta(
+                description="Where what is fetched is kept, so that it is fetched once. Absent: each pod fetches for "
+                "itself, into a folder that ends with it."
+            ),
+        ]
+        | None
     ) = None
     workers: Annotated[int, Meta(description="Pods in the gang.", ge=1, le=4096, examples=[2])] = 1
     elastic: Annotated[Elastic, Meta(description="Bounds within which the gang may be resized.")] | None = None

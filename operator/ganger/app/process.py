@@ -209,6 +209,7 @@ class Process:
             pod_groups=version,
             priority_boost=told.priority_boost,
             isolates=told.isolate_jobs,
+            image=told.default_image,
         )
 
     def _enqueue(self, key: Key) -> None:

@@ -14,6 +14,7 @@ from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
 from ganger.plan import exportpod, pods, sessionpod
 from ganger.plan.gang import gang
+from ganger.plan.site import Site
 
 IMAGE = "pytorch-cuda:v2.15"  # as the operator has it by default
 SESSION_IMAGE = "pytorch-cuda-dev:v2.15"
@@ -53,7 +54,7 @@ def render(
     jobs = [placed(document.job, namespace) for document in documents if document.job is not None]
     for job in jobs:
         filled = fill(job, image)
-        objects += pods.objects(filled, attempt)
+        objects += pods.objects(filled, attempt, Site(image=image))
         if filled.spec.export:  # the last one, when all workers have ended
             objects.append(exportpod.export_pod(filled, 0, gang((), attempt, filled.spec.workers)))
     for document in devs:

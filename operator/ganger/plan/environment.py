@@ -95,11 +95,13 @@ def worker_environment(
     rendezvous_port: int = contract.RENDEZVOUS_PORT,
     metrics_port: int = contract.METRICS_PORT,
     checkpoint_dir: str | None = None,
+    data_dir: str = contract.DATA_MOUNT,
     termination_log: str = contract.TERMINATION_LOG,
 ) -> dict[str, str]:
     """Return what Ganger sets in the environment of one worker. Pure.
 
     The user's own `spec.env` is added by the caller; the rules refuse names that would collide.
+    `data_dir` has a folder for each of the job's data.
     `checkpoint_dir` is where the checkpoints of the job are; None when it keeps none.
     """
     spec = job.spec
@@ -130,6 +132,8 @@ def worker_environment(
         env[contract.ENV_SCRIPT] = msgspec.json.encode(spec.script).decode()
     if spec.export:
         env[contract.ENV_EXPORTS] = exports(spec)
+    if spec.data:
+        env[contract.ENV_DATA_DIR] = data_dir
     if checkpoint_dir is not None and spec.checkpoint is not None:
         env[contract.ENV_CHECKPOINT_DIR] = checkpoint_dir
         env[contract.ENV_CHECKPOINT] = _checkpoint(job)

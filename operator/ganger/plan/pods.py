@@ -18,7 +18,7 @@ from ganger.contract import (
     METRICS_PORT,
     RESTART_CONTAINER_EXIT_CODE,
 )
-from ganger.plan import avoid, claims, elastic, names, placement, tolerations, volumes
+from ganger.plan import avoid, claims, data, elastic, names, placement, tolerations, volumes
 from ganger.plan import site as sites
 from ganger.plan.edition import edition, values_mark
 from ganger.plan.environment import as_entries, worker_environment
@@ -146,6 +146,12 @@ def frame(job: TrainingJob, name: str, container: dict[str, Any], pod_volumes: l
     return spec
 
 
+def _data_image(job: TrainingJob, site: Site) -> str:
+    """A command runs in any image, and only that of the operator is known to have what fetches."""
+    assert job.spec.image is not None, "fill the job before building its pods"
+    return (site.image if job.spec.command is not None else "") or job.spec.image
+
+
 def pod(
     job: TrainingJob, attempt: int, worker: int, site: Site = NOWHERE, *, grouped: bool = False, made_from: str = ""
 ) -> dict[str, Any]:
@@ -164,8 +170,10 @@ def pod(
         annotations[ANNOTATION_CONTROL_CA] = site.authority
     if job.status.excluded_nodes:
         annotations[ANNOTATION_EXCLUDED] = ",".join(job.status.excluded_nodes)
-    container = _container(job, attempt, worker, site, mounts)
-    spec = frame(job, names.pod(job.metadata.name, attempt, worker), container, pod_volumes)
+    holder = names.pod(job.metadata.name, attempt, worker)
+    spec = frame(job, holder, _container(job, attempt, worker, site, mounts), pod_volumes)
+    if (fetching := data.container(job, holder, _data_image(job, site), CONTAINER_SECURITY)) is not None:
+        spec["initContainers"] = [fetching]
     if job.spec.most_workers > 1:
         spec["subdomain"] = names.service(job.metadata.name)
     if grouped:
@@ -206,10 +214,11 @@ def probe(job: TrainingJob, attempt: int, number: int) -> dict[str, Any]:
     for key in ("args", "env", "envFrom", "ports"):
         container.pop(key, None)
     container["command"] = ["sleep", "infinity"]
+    data.without(spec)
     return manifest
 
 
-def objects(job: TrainingJob, attempt: int = 0) -> list[dict[str, Any]]:
+def objects(job: TrainingJob, attempt: int = 0, site: Site = NOWHERE) -> list[dict[str, Any]]:
     """Return every object that the controller creates for one attempt, in the order in which it creates them."""
     shared = [manifest for manifest in (service(job), volumes.claim(job)) if manifest is not None]
-    return shared + [pod(job, attempt, worker) for worker in range(elastic.size(job))]
+    return shared + [pod(job, attempt, worker, site) for worker in range(elastic.size(job))]

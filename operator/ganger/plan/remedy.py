@@ -108,7 +108,27 @@ CLASSES: dict[str, FailureClass] = {
     ),
     "DataMissing": FailureClass(
         cause="the data is not there, or none of it",
-        remedy="check the paths in spec.config and that the volume is mounted",
+        remedy="check the paths in spec.config, that the volume is mounted, and the url in spec.data",
+    ),
+    "DataRefused": FailureClass(
+        cause="the server of a url in spec.data refused it",
+        remedy="check the Secret that its secretName names, its endpoint and region, and who may read the bucket",
+    ),
+    "DataDigest": FailureClass(
+        cause="what was fetched for spec.data has another SHA-256 than its sha256 says",
+        remedy="if the data was meant to change, correct sha256; else find out who changed it",
+    ),
+    "DataTooLarge": FailureClass(
+        cause="what is fetched for spec.data, or what is in its archive, has more bytes than maxSize",
+        remedy="raise its maxSize if that is meant",
+    ),
+    "DataUnreachable": FailureClass(
+        cause="the server of a url in spec.data sent no byte for ten minutes",
+        remedy="look at the server, at proxies under spec.env, and at network policies; what came is kept in dataCache",
+    ),
+    "DataVolume": FailureClass(
+        cause="the volume for spec.data does not take what is fetched",
+        remedy="look at the claim of spec.dataCache: free space, and whether UID 1000 may write there",
     ),
     "DataTooSmall": FailureClass(
         cause="the data set has fewer samples than one global batch",

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from ganger.api.observed import Pod, Terminated
 from ganger.api.status import Artifact, CheckpointStatus, NamedNumber, Progress, Rollbacks
-from ganger.contract import CONTAINER, EXPORTS_MAX, QUARANTINED_MAX
+from ganger.contract import CONTAINER, DATA_CONTAINER, EXPORTS_MAX, QUARANTINED_MAX
 
 PEER_LOST = "PeerLost"
 _TEXT_LENGTH_MAX = 1000
@@ -79,10 +79,14 @@ _DECODER = msgspec.json.Decoder(Report)
 
 
 def terminated(pod: Pod) -> Terminated | None:
-    """Return how the trainer's container ended, or None while it has not."""
+    """Return how the trainer's container ended, or None while it has not; else how the one that fetches data failed."""
     for status in pod.status.container_statuses:
-        if status.name == CONTAINER:
+        if status.name == CONTAINER and status.state.terminated is not None:
             return status.state.terminated
+    for status in pod.status.init_container_statuses:
+        end = status.state.terminated
+        if status.name == DATA_CONTAINER and end is not None and end.exit_code:
+            return end
     return None
 
 

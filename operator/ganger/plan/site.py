@@ -17,6 +17,7 @@ class Site(Struct, frozen=True, kw_only=True):
     pod_groups: version of scheduling.k8s.io that serves PodGroups, "" where none does.
     priority_boost: the most that is added to a gang's priority in Kueue for work it would lose, 0 for never.
     isolates: whether each job gets a NetworkPolicy that keeps everybody else away from its workers.
+    image: the operator's default image, "" where nobody knows.
     """
 
     control_url: str = ""
@@ -25,6 +26,7 @@ class Site(Struct, frozen=True, kw_only=True):
     pod_groups: str = ""
     priority_boost: int = 0
     isolates: bool = False
+    image: str = ""
 
     @property
     def listens(self) -> bool:

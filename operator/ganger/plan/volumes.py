@@ -9,7 +9,7 @@ from ganger.api import quantity
 from ganger.api.types import TrainingJob
 from ganger.api.workload import ClaimVolume, Code, ImageVolume, ObjectVolume, Volume
 from ganger.contract import CHECKPOINT_MOUNT, CODE_MOUNT
-from ganger.plan import names
+from ganger.plan import data, names
 
 
 def checkpoint_dir(job: TrainingJob) -> str | None:
@@ -124,6 +124,8 @@ def of_worker(job: TrainingJob) -> tuple[list[dict[str, Any]], list[dict[str, An
     if spec.code is not None:
         volumes.append({"name": "ganger-code", **_code_source(spec.code)})
         mounts.append({"name": "ganger-code", "mountPath": CODE_MOUNT, "readOnly": True})
+    for found, kept in zip(data.of_worker(job), (volumes, mounts), strict=True):
+        kept.extend(found)
     volumes.extend({"name": volume.name, **_source(volume)} for volume in spec.volumes)
     for mount in spec.volume_mounts:
         entry: dict[str, Any] = {"name": mount.name, "mountPath": mount.mount_path}

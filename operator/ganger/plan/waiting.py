@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from ganger.api.observed import Pod, PodGroup
+from ganger.contract import DATA_CONTAINER
 from ganger.plan import podgroup
 from ganger.plan.gang import Gang
 
@@ -59,6 +60,11 @@ def of_pod(pod: Pod) -> Waiting | None:
     return _trouble(pod) or _unscheduled(pod)
 
 
+def _fetches(pod: Pod) -> bool:
+    found = pod.status.init_container_statuses
+    return any(status.name == DATA_CONTAINER and status.state.running is not None for status in found)
+
+
 def waiting(gang: Gang, group: PodGroup | None = None) -> Waiting:
     """Return the first obstacle of the lowest worker; where there is none, how many workers run.
 
@@ -76,4 +82,8 @@ def waiting(gang: Gang, group: PodGroup | None = None) -> Waiting:
         return Waiting(reason="Unschedulable", message=f"{of_pod}the gang is placed whole or not at all: {words}")
     if found is not None:
         return found
+    fetching = next((pod.metadata.name for pod in workers if _fetches(pod)), None)
+    if fetching is not None:
+        told = f"fetches the data of spec.data: kubectl logs {fetching} -c {DATA_CONTAINER} tells how far it came"
+        return Waiting(reason="FetchingData", message=f"{fetching} {told}")
     return Waiting(reason="Starting", message=f"{gang.num_running} of {gang.num_workers} workers run")
