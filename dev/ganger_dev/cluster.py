@@ -24,7 +24,9 @@ from ganger_dev.paths import below_cache, locked, require_free
 from ganger_dev.processes import Service
 
 DEFAULT = "ganger"
-_PROGRAMS = tuple(name for name in binaries.TOOLS if name not in {"kwok", "helm", "helm3", "kueue", policies.NAME})
+_PROGRAMS = tuple(
+    name for name in binaries.TOOLS if name not in {"kwok", "helm", "helm3", "kueue", "rclone-s3", policies.NAME}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,8 +93,3 @@ def _said(error: MinioException) -> tuple[str, int]:
     body = str(getattr(error, "_body", None) or "")
     found = re.search(r"<Code>(\w+)</Code>", body)
     return found[1] if found else "", int(getattr(error, "_code", 0) or getattr(error, "_status_code", 0))
-
-
-def of(wanted: Order, limits: Limits) -> remote.Remote:
-    """Return the place that an order names."""
-    return Bucket(wanted, limits) if wanted.url.startswith("s3://") else remote.Web(wanted, limits)

@@ -11,12 +11,12 @@ from typing import Final
 
 from ganger.contract import ExitCode
 from ganger_trainer.failures import TrainerError, UserError
-from ganger_trainer.fetch import bucket, lease, order, unpack
+from ganger_trainer.fetch import lease, order, unpack
 from ganger_trainer.fetch.download import Download
 from ganger_trainer.fetch.lease import Lease, LostError
 from ganger_trainer.fetch.order import LaterError, Limits, Order
 from ganger_trainer.fetch.progress import Progress
-from ganger_trainer.fetch.remote import Object, Remote
+from ganger_trainer.fetch.remote import Object, Remote, Web
 from ganger_trainer.fetch.store import Note, Store, Work, listed, sync_tree
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -52,6 +52,14 @@ def fetch(wanted: Order, store: Store, who: str, limits: Limits, say: Callable[[
         raise order.no_room(wanted.name, why) from None
 
 
+def _remote(wanted: Order, limits: Limits) -> Remote:
+    if not wanted.url.startswith("s3://"):
+        return Web(wanted, limits)
+    from ganger_trainer.fetch.bucket import Bucket  # its library is not needed for the others
+
+    return Bucket(wanted, limits)
+
+
 class _Fetch:
     def __init__(self, wanted: Order, store: Store, held: Lease, limits: Limits, say: Callable[[str], None]) -> None:
         self._wanted = wanted
@@ -63,7 +71,7 @@ class _Fetch:
 
     def run(self) -> None:
         began = time.monotonic()
-        remote = bucket.of(self._wanted, self._limits)
+        remote = _remote(self._wanted, self._limits)
         work = self._store.work(self._wanted, self._held.number)
         digest, sources = self._verified(remote, work)
         archives = [path for path in work.files.iterdir() if unpack.is_archive(path.name)]

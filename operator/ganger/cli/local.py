@@ -30,13 +30,17 @@ HASTE_SECONDS = 1.0  # after a second request to stop
 
 
 class LocalGang:
-    """One job on this machine. job: filled, with a UID. checkpoints: None where it keeps none."""
+    """One job on this machine.
+
+    job: filled, with a UID. checkpoints: None where it keeps none. data: stands for /data.
+    """
 
     def __init__(
         self,
         job: TrainingJob,
         *,
         checkpoints: Path | None,
+        data: Path,
         scratch: Path,
         gpus: Sequence[str],
         environ: Mapping[str, str],
@@ -47,6 +51,7 @@ class LocalGang:
         # No queue holds this machine: what it has is the job's.
         self.job = msgspec.structs.replace(job, metadata=msgspec.structs.replace(job.metadata, labels=labels))
         self._checkpoints = checkpoints
+        self._data = data
         self._scratch = scratch
         self._gpus = gpus
         self._environ = environ
@@ -143,6 +148,7 @@ class LocalGang:
             rendezvous_port=self._rendezvous[1],
             metrics_port=machine.free_port(METRICS_PORT + worker),
             checkpoint_dir=os.fspath(self._checkpoints) if self._checkpoints is not None else None,
+            data_dir=os.fspath(self._data),
             termination_log=os.fspath(process.last_word),
             found_gpus=self._gpus,
             inherited=self._environ,

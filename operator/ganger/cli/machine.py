@@ -72,6 +72,7 @@ def environment(
     rendezvous_port: int,
     metrics_port: int,
     checkpoint_dir: str | None,
+    data_dir: str,
     termination_log: str,
     found_gpus: Sequence[str],
     inherited: Mapping[str, str],
@@ -98,6 +99,7 @@ def environment(
             rendezvous_port=rendezvous_port,
             metrics_port=metrics_port,
             checkpoint_dir=checkpoint_dir,
+            data_dir=data_dir,
             termination_log=termination_log,
         )
     )

@@ -19,7 +19,7 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, exports, machine, manifests, notebookjob, profiles
+from ganger.cli import arguments, exports, localdata, machine, manifests, notebookjob, profiles
 from ganger.cli.hint import hint
 from ganger.cli.lines import Printer
 from ganger.cli.local import LocalGang
@@ -31,6 +31,7 @@ from ganger.cli.sentence import sentence
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
 from ganger.contract import METRICS_PORT
+from ganger.plan import data
 from ganger.plan.environment import processes_per_worker
 from ganger.plan.seen import Event
 
@@ -86,9 +87,10 @@ def run(
     if job.spec.checkpoint is not None:
         folder = (checkpoints or RUNS / job.metadata.name / "checkpoints").absolute()
     gpus = machine.gpus(os.environ)
-    for note in machine.notes(document.job, gpus, os.environ):
+    for note in (*machine.notes(document.job, gpus, os.environ), *localdata.notes(RUNS, job)):
         session.terminal.message(escape(f"note: {note}"))
     with _reserved(folder, job.metadata.name), tempfile.TemporaryDirectory(prefix="ganger-") as scratch:
+        localdata.provide(RUNS, job, os.environ)
         _announce(session, job, folder)
         environ = _with_code(os.environ, made, Path(scratch))
         return asyncio.run(_run(session, job, folder, Path(scratch), gpus, environ, prefixed=not no_prefix))
@@ -118,6 +120,7 @@ async def _run(
     gang = LocalGang(
         job,
         checkpoints=folder,
+        data=localdata.folder(RUNS, job),
         scratch=scratch,
         gpus=gpus,
         environ=environ,
@@ -153,11 +156,15 @@ async def _run(
 
 
 def _check_libraries(job: TrainingJob) -> None:
-    """Raise Problem where the trainer is not installed; a plain command needs none."""
+    """Raise Problem where the trainer is not installed; a plain command without data needs none."""
     if job.spec.command is None:
         for name in ("ganger_trainer", "torch"):
             if importlib.util.find_spec(name) is None:
                 raise missing_library(name, "trainer")
+    if data.fetched(job):
+        for name in ("ganger_trainer", "urllib3", "minio"):
+            if importlib.util.find_spec(name) is None:
+                raise missing_library(name, "data")
 
 
 def _localised(job: TrainingJob) -> TrainingJob:

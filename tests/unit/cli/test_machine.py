@@ -18,6 +18,7 @@ def environment(job_, inherited, worker=0, gpus=()):
         rendezvous_port=1234,
         metrics_port=9095,
         checkpoint_dir="/runs",
+        data_dir="/sets",
         termination_log="/tmp/word",
         found_gpus=gpus,
         inherited=inherited,
