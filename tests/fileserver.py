@@ -33,7 +33,7 @@ class Fault:
     """What happens to one request, in place of a whole answer.
 
     status: is answered. cut: the connection ends after so many bytes. bytes_per_second: of the body. before: is called
-    first. ignore_if_range: the part is sent whatever If-Range says.
+    first. ignore_if_range: the part is sent whatever If-Range says. part_status: with which it is sent.
     """
 
     status: int = 0
@@ -42,6 +42,7 @@ class Fault:
     bytes_per_second: float = 0.0
     before: Callable[[], None] = lambda: None
     ignore_if_range: bool = False
+    part_status: int = 206
 
 
 @dataclass
@@ -110,7 +111,7 @@ def _answer(handler: BaseHTTPRequestHandler, web: Web) -> None:
         return
     start = _start(handler, found, fault)
     body = found.content[start:]
-    handler.send_response(206 if start else 200)
+    handler.send_response(fault.part_status if start else 200)
     if start:
         handler.send_header("Content-Range", f"bytes {start}-{len(found.content) - 1}/{len(found.content)}")
     if found.tag:

@@ -65,10 +65,7 @@ class Bucket:
         if version and now and now != version:
             response.close()
             raise ChangedError(self._what)
-        length = response.headers.get("Content-Length", "")
-        begins = start if response.status == 206 else 0
-        total = begins + int(length) if length.isascii() and length.isdigit() else -1
-        return Body(start=begins, total=total, version=now, response=response)
+        return remote.body(response, start, version, now, self._what)
 
     def _raise(self, error: Exception) -> NoReturn:
         """Turn what the client says into what it means."""

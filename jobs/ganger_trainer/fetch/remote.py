@@ -130,16 +130,7 @@ class Web:
             if version:
                 headers["If-Range"] = version
         response = self._get(headers)
-        now = _version(response)
-        if response.status == 206 and start:
-            first, total = _content_range(response)
-            if first != start or (version and now and now != version):
-                response.close()
-                raise ChangedError(self._what)
-            return Body(start=start, total=total, version=now or version, response=response)
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isascii() and length.isdigit() else -1
-        return Body(start=0, total=total, version=now, response=response)
+        return body(response, start, version, _version(response), self._what)
 
     def _get(self, headers: dict[str, str]) -> BaseHTTPResponse:
         url, at_home = self._url, True
@@ -196,10 +187,23 @@ def _version(response: BaseHTTPResponse) -> str:
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _content_range(response: BaseHTTPResponse) -> tuple[int, int]:
-    text = response.headers.get("Content-Range", "").removeprefix("bytes ")
-    first, total = text.partition("-")[0], text.rpartition("/")[2]
-    return (int(first) if first.isdigit() else -1), (int(total) if total.isdigit() else -1)
+def body(response: BaseHTTPResponse, start: int, version: str, now: str, what: str) -> Body:
+    """Return the body of an answer to a question for all from `start` on. Raises ChangedError where it does not fit.
+
+    What the answer says that it is counts, not what was asked for; some stores send a part with the status of a whole.
+    """
+    said = response.headers.get("Content-Range", "").removeprefix("bytes ")
+    if not said and response.status != 206:
+        return Body(start=0, total=_number(response.headers.get("Content-Length", "")), version=now, response=response)
+    first, total = _number(said.partition("-")[0]), _number(said.rpartition("/")[2])
+    if first != start or (version and now and now != version):
+        response.close()
+        raise ChangedError(what)
+    return Body(start=start, total=total, version=now or version, response=response)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:

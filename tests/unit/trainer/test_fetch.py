@@ -108,6 +108,14 @@ def test_a_server_that_ignores_if_range_does_not_mix_two_files(web, tmp_path):
     assert ["", "bytes=3000000-", ""] == ranges(web)
 
 
+def test_a_part_that_is_sent_with_the_status_of_a_whole_is_a_part(web, tmp_path):
+    """As `rclone serve s3` does."""
+    web.faults = [Fault(cut=3_000_000), Fault(part_status=200)]
+
+    assert CONTENT == get(tmp_path, wanted(f"{web.url}/train.bin"))
+    assert len(CONTENT) == web.sent
+
+
 def test_a_server_without_ranges_begins_anew(web, tmp_path):
     web.files["/train.bin"].ranges = False
     web.faults = [Fault(cut=3_000_000)]
