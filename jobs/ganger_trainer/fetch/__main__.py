@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -40,13 +41,17 @@ def main(limits: Limits | None = None) -> int:
 
 
 def _fetch_all(limits: Limits) -> None:
-    root = Path(os.environ.get(ENV_DATA_CACHE) or ".")
-    if not root.is_dir():
-        raise UserError("EnvironmentInvalid", f"{ENV_DATA_CACHE} is {root}, which is no folder")
+    root = Path(os.environ.get(ENV_DATA_CACHE) or "/")
+    if root == Path("/"):
+        raise UserError("EnvironmentInvalid", f"{ENV_DATA_CACHE} must name a folder: the operator sets it")
     who = os.environ.get(ENV_DATA_HOLDER) or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     for wanted in order.read(os.environ.get(ENV_DATA_ORDERS) or "[]"):
         print(f"data {wanted.name}: {wanted.url.partition('?')[0]}", flush=True)
-        fetch(wanted, Store(root), who, limits, lambda text, name=wanted.name: print(f"data {name} {text}", flush=True))
+        fetch(wanted, Store(root), who, limits, partial(_say, wanted.name))
+
+
+def _say(name: str, text: str) -> None:
+    print(f"data {name} {text}", flush=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

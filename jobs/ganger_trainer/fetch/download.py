@@ -27,7 +27,7 @@ _CHANGES_MAX: Final = 5  # of what is fetched, while it is fetched
 class Download:
     """Fetches one object after another into one folder. Threads may share it.
 
-    check: raises where the fetch is to stop. trusted: a digest will be asked for, so the rest of what has no version
+    check: raises where the fetch is to stop, room where so many bytes have none. trusted: a digest will be asked for, so the rest of what has no version
     may be taken as the rest. blind: the objects of which that was done.
     """
 
@@ -39,6 +39,7 @@ class Download:
         progress: Progress,
         *,
         check: Callable[[], None],
+        room: Callable[[int], None],
         trusted: bool,
     ) -> None:
         self.blind: set[str] = set()
@@ -47,6 +48,7 @@ class Download:
         self._limits = limits
         self._progress = progress
         self._check = check
+        self._room = room
         self._trusted = trusted
 
     def fetch(self, found: Object) -> Note:
@@ -106,6 +108,7 @@ class Download:
                 self.blind.add(found.path)
             note.version = body.version or note.version
             self._progress.expect(found.path, body.total)
+            self._room(body.total - note.bytes)
             self._receive(body, note, digest)
         finally:
             body.close()

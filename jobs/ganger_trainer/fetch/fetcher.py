@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Final
 
 from ganger.contract import ExitCode
@@ -26,6 +27,7 @@ _OBJECTS_MAX: Final = 1_000_000
 def fetch(wanted: Order, store: Store, who: str, limits: Limits, say: Callable[[str], None]) -> None:
     """Return when the order is in the store, whoever fetched it. Raises TrainerError."""
     try:
+        store.root.mkdir(parents=True, exist_ok=True)
         if store.record(wanted) is not None:
             say("is here already")
         while store.record(wanted) is None:
@@ -92,13 +94,13 @@ class _Fetch:
     def _verified(self, remote: Remote, work: Work) -> tuple[str, int]:
         """Fetch all objects; return their digest and their number. Raises UserError where it is another digest."""
         objects = self._objects(remote)
-        trusted = bool(self._wanted.sha256)
+        trusted, room = bool(self._wanted.sha256), partial(self._store.require_room, self._wanted)
         while True:
             progress = Progress(self._wanted, tell=self._tell, say=self._say)
             for found in objects:
                 progress.expect(found.path, found.size)
-            self._store.require_room(self._wanted, progress.left - _here(work, objects))
-            download = Download(remote, work, self._limits, progress, check=self._check, trusted=trusted)
+            room(progress.left - _here(work, objects))
+            download = Download(remote, work, self._limits, progress, check=self._check, room=room, trusted=trusted)
             notes = self._all(download, objects)
             digest = listed(notes) if self._wanted.url.endswith("/") else notes[0].sha256
             if not trusted or digest == self._wanted.sha256:

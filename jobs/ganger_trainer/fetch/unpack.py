@@ -126,7 +126,7 @@ class Unpacking:
 
     def _make_links(self) -> None:
         root = os.path.realpath(self._root)
-        made: list[tuple[str, str]] = []
+        made: list[tuple[str, Path]] = []
         for name, target in self._links:
             path = self._place(name)
             if target.startswith("/"):
@@ -136,7 +136,7 @@ class Unpacking:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             path.symlink_to(target)
-            made.append((name, str(path)))
+            made.append((name, path))
         for name, path in made:
             end = os.path.realpath(path)
             if end != root and not end.startswith(f"{root}/"):

@@ -88,10 +88,10 @@ def container(job: TrainingJob, holder: str, image: str, security: dict[str, Any
     """
     if not fetched(job):
         return None
-    cache, folder = {"name": CACHE_VOLUME, "mountPath": DATA_CACHE_MOUNT}, _cache(job)[1]
     env = {
         contract.ENV_DATA_ORDERS: orders(job),
-        contract.ENV_DATA_CACHE: DATA_CACHE_MOUNT,
+        # The fetcher makes the folder: one that the kubelet made for a subPath may belong to root.
+        contract.ENV_DATA_CACHE: f"{DATA_CACHE_MOUNT}/{_cache(job)[1]}".rstrip("/"),
         contract.ENV_DATA_HOLDER: holder,
         contract.ENV_TERMINATION_LOG: contract.TERMINATION_LOG,
     }
@@ -101,7 +101,10 @@ def container(job: TrainingJob, holder: str, image: str, security: dict[str, Any
         "args": list(FETCH),
         "env": [{"name": name, "value": value} for name, value in env.items()]
         + [encode(variable) for variable in job.spec.env if variable.name.lower() in _PROXIES],
-        "volumeMounts": [cache | ({"subPath": folder} if folder else {})] + [mount for _, mount in _access(job)],
+        "volumeMounts": [
+            {"name": CACHE_VOLUME, "mountPath": DATA_CACHE_MOUNT},
+            *(mount for _, mount in _access(job)),
+        ],
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

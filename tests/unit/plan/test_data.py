@@ -54,7 +54,8 @@ def test_what_is_fetched_is_mounted_where_it_will_be_and_cannot_be_written():
     assert volume in spec["volumes"]
     place = {"name": "ganger-data", "mountPath": "/data/corpus", "readOnly": True, "subPath": f"sets/{key}/files"}
     assert place == mounts(spec["containers"][0])["/data/corpus"]
-    assert {"name": "ganger-data", "mountPath": "/data-cache", "subPath": "sets"} == mounts(init(a_job))["/data-cache"]
+    assert {"name": "ganger-data", "mountPath": "/data-cache"} == mounts(init(a_job))["/data-cache"]
+    assert {"name": "GANGER_DATA_CACHE", "value": "/data-cache/sets"} in init(a_job)["env"]
     assert {"name": "GANGER_DATA_DIR", "value": "/data"} in spec["containers"][0]["env"]
 
 

@@ -1,8 +1,11 @@
 """What spec.data names by http: whole, resumed, verified, fetched once, and refused in words that help."""
 
+import errno
 import hashlib
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -293,12 +296,39 @@ def test_the_last_word_is_that_of_a_worker(web, tmp_path):
 
 def test_a_volume_that_cannot_be_written_is_told_as_such(web, tmp_path):
     order = wanted(f"{web.url}/train.bin")
-    missing = tmp_path / "gone"
+    (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(TrainerError) as found:
-        fetch(order, Store(missing), "w0", QUICK, print)
+        fetch(order, Store(tmp_path / "file" / "cache"), "w0", QUICK, print)
+
+    assert ("DataVolume", 0) == (found.value.reason, len(web.asked))
+
+
+def test_a_volume_that_is_full_is_told_as_such(web, tmp_path, monkeypatch):
+    order = wanted(f"{web.url}/train.bin")
+    written = os.write
+
+    def full(descriptor: int, piece) -> int:
+        if len(piece) > 4096:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(descriptor, piece)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(TrainerError, match="use a larger volume") as found:
+        fetch(order, Store(tmp_path), "w0", QUICK, print)
+
+    assert ("DataVolume", contract.ExitCode.RETRYABLE) == (found.value.reason, found.value.exit_code)
+
+
+def test_what_has_no_room_is_not_begun(web, tmp_path, monkeypatch):
+    free = shutil.disk_usage(tmp_path)._replace(free=70_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+
+    with pytest.raises(TrainerError, match="9000000 further bytes are needed") as found:
+        fetch(wanted(f"{web.url}/train.bin"), Store(tmp_path), "w0", QUICK, print)
 
     assert "DataVolume" == found.value.reason
+    assert web.sent < len(CONTENT)
 
 
 def test_a_folder_that_no_fetch_made_is_not_taken_for_data(web, tmp_path):

@@ -83,11 +83,11 @@ def test_each_example_is_a_manifest_whose_task_and_config_are_accepted(path):
     assert path.with_name("README.md").is_file()
 
 
-def test_there_are_four_examples_of_tasks_and_one_of_a_script():
+def test_there_are_four_examples_of_tasks_one_of_a_script_and_one_that_fetches():
     tasks = ["chargpt", "digits", "fashion_mnist", "quadratic"]
 
     assert tasks == [path.parent.name for path in TASKS]
-    assert sorted([*tasks, "huggingface"]) == [path.parent.name for path in EXAMPLES]
+    assert sorted([*tasks, "huggingface", "prefetch"]) == [path.parent.name for path in EXAMPLES]
 
 
 def test_the_script_of_hugging_faces_example_knows_nothing_of_ganger():
