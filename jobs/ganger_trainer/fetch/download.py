@@ -27,8 +27,8 @@ _CHANGES_MAX: Final = 5  # of what is fetched, while it is fetched
 class Download:
     """Fetches one object after another into one folder. Threads may share it.
 
-    check: raises where the fetch is to stop, room where so many bytes have none. trusted: a digest will be asked for, so the rest of what has no version
-    may be taken as the rest. blind: the objects of which that was done.
+    check: raises where the fetch is to stop, room where so many bytes have none. trusted: a digest will be asked for,
+    so the rest of what has no version may be taken as the rest. blind: the objects of which that was done.
     """
 
     def __init__(

@@ -166,6 +166,7 @@ class LocalGang:
             rendezvous_port=machine.free_port(),
             metrics_port=machine.free_port(),
             checkpoint_dir=os.fspath(self._checkpoints) if self._checkpoints is not None else None,
+            data_dir=os.fspath(self._data),
             termination_log=os.fspath(process.last_word),
             found_gpus=(),
             inherited=self._environ,
