@@ -205,7 +205,10 @@ def known_secrets(cli) -> dict[str, list[str]]:
         (cli.namespace.name, "digits-0-0", "/var/run/ganger/token"),
     ):
         process = cli.namespace.installed.container(namespace, pod)
-        token = Path(f"/proc/{process}/root{file}").read_text().strip()
+        # Where /var/run leads to /run, as in Debian, the link would lead to that of this machine.
+        root = Path(f"/proc/{process}/root")
+        places = (root / file.lstrip("/"), root / file.removeprefix("/var/").lstrip("/"))
+        token = next(place for place in places if place.exists()).read_text().strip()
         found[f"{pod}:{file}"] = [token.rpartition(".")[2]]  # its signature: the rest tells who it is about
     return found
 
