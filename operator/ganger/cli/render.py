@@ -12,8 +12,7 @@ from ganger.api.types import TrainingJob
 from ganger.cli import arguments, manifests, printing, profiles
 from ganger.cli.problem import Code, Problem
 from ganger.cli.session import Session
-from ganger.plan import exportpod, pods, sessionpod
-from ganger.plan.gang import gang
+from ganger.plan import exportpod, sessionpod
 from ganger.plan.site import Site
 
 IMAGE = "pytorch-cuda:v2.15"  # as the operator has it by default
@@ -53,10 +52,7 @@ def render(
     objects: list[dict[str, Any]] = []
     jobs = [placed(document.job, namespace) for document in documents if document.job is not None]
     for job in jobs:
-        filled = fill(job, image)
-        objects += pods.objects(filled, attempt, Site(image=image))
-        if filled.spec.export:  # the last one, when all workers have ended
-            objects.append(exportpod.export_pod(filled, 0, gang((), attempt, filled.spec.workers)))
+        objects += exportpod.objects(fill(job, image), attempt, Site(image=image))
     for document in devs:
         assert document.dev is not None
         objects += of_session(document.dev, jobs, namespace)

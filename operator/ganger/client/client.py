@@ -31,7 +31,8 @@ from ganger.client.following import LogLine
 from ganger.client.given import Manifest
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import TRAINING_JOBS
-from ganger.plan import pods
+from ganger.plan import exportpod
+from ganger.plan.site import Site
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ class Client:
         """Return every object that the operator would create for the job, by the operator's own builders."""
         found = given.document(manifest, *profiles, needed=True).job
         assert found is not None, "a document without mistakes has a job"
-        return pods.objects(fill(placed(found, namespace), IMAGE), attempt)
+        return exportpod.objects(fill(placed(found, namespace), IMAGE), attempt, Site(image=IMAGE))
 
     # --- one job -----------------------------------------------------------------------------------------------------
     def submit(self, manifest: Manifest, *, if_exists: Literal["fail", "skip", "replace"] = "fail") -> TrainingJob:

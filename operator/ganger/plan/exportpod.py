@@ -9,7 +9,8 @@ from ganger.api.types import TrainingJob
 from ganger.api.workload import Resources
 from ganger.plan import names, pods
 from ganger.plan.edition import edition
-from ganger.plan.gang import Gang
+from ganger.plan.gang import Gang, gang
+from ganger.plan.site import NOWHERE, Site
 
 PROGRAM = ("python", "-m", "ganger_trainer.export")
 SECONDS_MAX = 3600  # guessed: a tracer takes minutes, and one that hangs must not hold a volume for ever
@@ -71,6 +72,14 @@ def export_pod(job: TrainingJob, number: int, members: Gang, *, made_from: str =
         if name not in written
     ]
     return manifest
+
+
+def objects(job: TrainingJob, attempt: int = 0, site: Site = NOWHERE) -> list[dict[str, Any]]:
+    """Return every object that the controller creates for one attempt that ends well, in that order."""
+    found = pods.objects(job, attempt, site)
+    if job.spec.export:
+        found.append(export_pod(job, 0, gang((), attempt, job.spec.workers)))
+    return found
 
 
 def _image_id(members: Gang) -> str:

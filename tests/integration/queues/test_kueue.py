@@ -107,6 +107,20 @@ def test_a_gang_that_is_scaled_down_gives_back_its_quota_to_the_next_job(queues)
     assert [{"name": "workers", "count": 1}] == queues.workload("digits")["status"]["reclaimablePods"]
 
 
+def test_a_gang_that_is_trained_gives_back_all_quota_but_that_of_its_export(queues):
+    checkpoint = {"volume": {"claimName": "shared"}, "everySteps": 10}
+    queues.queue_job("digits", checkpoint=checkpoint, export=[{"format": "onnx"}])
+    names = queues.train("digits")
+    queues.queue_job("next", workers=1)
+    for name in names:
+        queues.end(name, 0)
+    wait_for(lambda: "digits-export-0" in queues.pod_names(), 20, "the pod of the export")
+    queues.train("next", workers=1)
+
+    assert [{"name": "workers", "count": 1}] == queues.workload("digits")["status"]["reclaimablePods"]
+    assert "Exporting" == queues.status("digits")["phase"]
+
+
 def test_a_suspended_job_asks_for_nothing_and_a_resumed_one_asks_anew(queues):
     queues.queue_job("digits")
     names = queues.train("digits")
