@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch.utils import _pytree as pytree
 
 from ganger_trainer.checkpoint import durable
 from ganger_trainer.export.calls import Call
@@ -29,15 +30,14 @@ def _make(job: Job, folder: Path) -> Made:
             dynamic_shapes=job.interface.dynamic_shapes(),
             strict=False,  # the default of newer versions of torch
         )
-    samples = ""
     try:
         program.example_inputs = None  # the file would hold samples of the training data
-    except ValueError:  # older versions of torch do not let go of them
-        samples = "the file holds the example batch, which is of the training data"
+    except ValueError:  # torch 2.6 wants some
+        program.example_inputs = pytree.tree_map(_zeros, (job.example.args, job.example.kwargs))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     durable.write(folder / FILE, buffer.getbuffer())  # torch's own writer aborts the process when the volume is full
-    return Made(file=FILE, warnings=(samples,) if samples else ())
+    return Made(file=FILE)
 
 
 def _load(_job: Job, folder: Path) -> Run:
@@ -48,3 +48,7 @@ def _load(_job: Job, folder: Path) -> Run:
             return tensors_of(module(*call.args, **call.kwargs))
 
     return run
+
+
+def _zeros(leaf: Any) -> Any:
+    return torch.zeros_like(leaf) if isinstance(leaf, torch.Tensor) else leaf
