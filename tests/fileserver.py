@@ -61,11 +61,11 @@ class Web:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        return f"http://{self.server.server_address[0]}:{self.server.server_address[1]}"
 
 
 @contextmanager
-def serving() -> Iterator[Web]:
+def serving(host: str = "127.0.0.1") -> Iterator[Web]:
     """Serve until the end of the `with`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ def serving() -> Iterator[Web]:
             with suppress(BrokenPipeError, ConnectionResetError):
                 _answer(self, web)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     web = Web(server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
