@@ -61,11 +61,12 @@ def _set(session: Session, target: Target, name: str, *, suspended: bool) -> Cod
         session.terminal.data(f"{name} {verb}")
         where = f" -n {connection.namespace}"
         if suspended:
-            kept = (
-                "it saves a checkpoint and stops"
-                if job.spec.checkpoint is not None
-                else ("it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0")
-            )
+            kept = "it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0"
+            if job.spec.checkpoint is not None:
+                point = job.status.checkpoint
+                newest = point.latest_step if point is not None else None
+                told = f" (the newest so far is of step {newest})" if newest is not None else ""
+                kept = f"it saves a checkpoint{told} and stops"
             session.terminal.message(f"{kept}; go on with: ganger resume {name}{where}")
         elif LABEL_QUEUE in job.metadata.labels:
             session.terminal.message("its queue decides when it starts and may suspend it again")

@@ -170,6 +170,24 @@ def test_suspend_writes_one_field_once(ganger):
     assert ['patch {"spec": {"suspend": true}} digits'] == ganger.cluster.writes
 
 
+@pytest.mark.parametrize(
+    "spec, status, told",
+    [
+        ({}, {}, "it keeps no checkpoints (spec.checkpoint is not set), so it will start at step 0"),
+        ({"checkpoint": {"everySteps": 10}}, {}, "it saves a checkpoint and stops"),
+        (
+            {"checkpoint": {"everySteps": 10}},
+            {"checkpoint": {"latestStep": 40}},
+            "it saves a checkpoint (the newest so far is of step 40) and stops",
+        ),
+    ],
+)
+def test_suspend_says_what_is_kept(ganger, spec, status, told):
+    ganger.job(spec=spec, Running="Test", **status)
+
+    assert f"{told}; go on with: ganger resume digits -n team\n" == ganger("suspend", "digits").err
+
+
 def test_resume_of_a_job_in_a_queue_says_who_decides(ganger):
     job = ganger.job(spec={"suspend": True})
     job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team-a"}
