@@ -241,6 +241,23 @@ def test_a_job_that_ended_cannot_be_resumed(ganger):
     assert "it is failed, and that is final" in said.err
 
 
+def test_a_failed_job_is_made_anew_as_it_is_stored(ganger):
+    more = "  checkpoint: {volume: {size: 1Gi}, everySteps: 10}\n"
+    ganger("submit", ganger.manifest(more=more))
+    ganger.says("Failed", checkpoint={"latestStep": 40})
+    before = ganger.job()
+
+    said = ganger("retry", "digits")
+
+    assert (0, "digits retried\n") == (said.code, said.out), said.err
+    assert "it goes on from step 40 of claim digits-checkpoints" in said.err
+    after = ganger.job()
+    assert before["metadata"]["uid"] != after["metadata"]["uid"]
+    assert before["spec"] == after["spec"]
+    assert not after.get("status", {}).get("conditions")
+    assert 2 == ganger("retry", "digits").code
+
+
 @pytest.mark.parametrize(
     "condition, goal, code",
     [
