@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from apiclient import wait_for
+
 pytestmark = pytest.mark.e2e
 SYSTEM = "ganger-system"
 EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"
@@ -59,7 +61,7 @@ def test_files_of_a_job_come_here_and_go_back_while_it_trains_and_while_it_rests
     # In a pod of its own, which the namespace's Pod Security (restricted) admits.
     assert 0 == call(namespace, "cp", "digits:", str(tmp_path / "all"))[0]
     assert "from here\n" == (tmp_path / "all" / "notes" / "note.txt").read_text()
-    step = max(int(path.name[5:]) for path in (tmp_path / "all").glob("step_*"))
+    step = max(int(path.name[5:]) for path in (tmp_path / "all").glob("step_*") if path.name[5:].isdecimal())
     code, out, err = call(namespace, "checkpoints", "get", "digits", str(step), "-o", "json")
     assert 0 == code, err
     for file in json.loads(out)["files"]:
@@ -68,7 +70,8 @@ def test_files_of_a_job_come_here_and_go_back_while_it_trains_and_while_it_rests
     code, out, err = call(namespace, "checkpoints", "rm", "digits", str(step), "--yes")
     assert 0 == code, err
     assert 3 == call(namespace, "checkpoints", "get", "digits", str(step))[0]
-    assert [] == [pod for pod in namespace.api.items(namespace.pods_path) if "-files-" in pod["metadata"]["name"]]
+    left = f"{namespace.pods_path}?labelSelector=ganger.dev/files-of=digits"
+    wait_for(lambda: not namespace.api.items(left), 30, "the pods that showed the volumes are gone")
     assert 0 == call(namespace, "delete", "digits", "--yes")[0]
 
 
