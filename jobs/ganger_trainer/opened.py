@@ -30,7 +30,7 @@ def from_job(environ: Mapping[str, str] = os.environ) -> "OpenedJob":
         raise UserError(
             "JobMissing",
             f"{contract.ENV_JOB} is not set, so there is no job to open: start the session with fromJob "
-            "(`ganger dev up --from JOB`)",
+            "(`ganger dev up NAME --from-job JOB`)",
         )
     directory = environ.get(contract.ENV_CHECKPOINT_DIR)
     return OpenedJob(
