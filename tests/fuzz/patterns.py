@@ -1,6 +1,7 @@
 """A text that a regular expression of the schema matches, drawn from the expression itself."""
 
 import random
+from collections.abc import Sequence
 from functools import cache
 from re import _constants as op
 from re import _parser as parser
@@ -51,9 +52,11 @@ def _member(draw: random.Random, members: Any) -> str:
     return chr(draw.choice([code for kind, value in members for code in _codes(kind, value)]))
 
 
-def _codes(kind: Any, value: Any) -> range:
+def _codes(kind: Any, value: Any) -> Sequence[int]:
     if kind is op.LITERAL:
-        return range(value, value + 1)
+        return (value,)
     if kind is op.RANGE:
         return range(value[0], value[1] + 1)
+    if kind is op.CATEGORY and value is op.CATEGORY_SPACE:
+        return tuple(map(ord, " \t\n\f\r"))  # as RE2 has it: Python's is wider
     raise NotImplementedError(f"{kind} in a class of a pattern of the schema")

@@ -11,6 +11,7 @@ BEFORE = {
     "workers": 2,
     "checkpoint": {"volume": {"size": "1Gi", "accessMode": "ReadWriteMany"}, "everySteps": 5},
     "volumes": [{"name": "v", "emptyDir": {}}],
+    "data": [{"name": "set", "url": "https://example.com/a"}],
 }
 # One change of each field of the spec.
 CHANGES = {
@@ -20,6 +21,8 @@ CHANGES = {
     "command": ["a"],
     "config": {"lr": 1},
     "code": {"claim": {"claimName": "c"}},
+    "data": [{"name": "set", "url": "https://example.com/b"}],
+    "dataCache": {"claimName": "c"},
     "workers": 3,
     "elastic": {"minWorkers": 1, "maxWorkers": 4},
     "processesPerWorker": 2,
@@ -28,7 +31,7 @@ CHANGES = {
     "env": [{"name": "A", "value": "x"}],
     "envFrom": [{"secretRef": {"name": "s"}}],
     "volumes": [],
-    "volumeMounts": [{"name": "v", "mountPath": "/data"}],
+    "volumeMounts": [{"name": "v", "mountPath": "/more"}],
     "nodeSelector": {"a": "b"},
     "affinity": {"nodeAffinity": {}},
     "tolerations": [{"key": "a"}],
