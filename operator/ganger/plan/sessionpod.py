@@ -12,7 +12,7 @@ import msgspec
 from ganger import contract
 from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob, encode
-from ganger.plan import pods, sessionfork, sessionname, volumes
+from ganger.plan import data, pods, sessionfork, sessionname, volumes
 from ganger.plan.environment import as_entries, worker_environment
 
 SUPERVISOR = ("python", "-m", "ganger_session")
@@ -23,6 +23,7 @@ _FROM_JOB = (
     contract.ENV_SCRIPT,
     contract.ENV_CONFIG,
     contract.ENV_CHECKPOINT_DIR,
+    contract.ENV_DATA_DIR,
     "OMP_NUM_THREADS",
 )
 _SECRET_VOLUME, _WORKSPACE_VOLUME = "ganger-session", "ganger-workspace"
@@ -63,6 +64,8 @@ def pod(
     } | pods.supplies(whole)
     name = sessionname.pod(session.metadata.name, session.status.start)
     spec = pods.frame(whole, name, container, pod_volumes)
+    if (fetching := data.container(whole, name, container["image"], pods.CONTAINER_SECURITY)) is not None:
+        spec["initContainers"] = [fetching]  # what the job has fetched already is found, in a cache that outlives it
     spec["activeDeadlineSeconds"] = left + DEADLINE_SLACK_SECONDS
     # The cluster's own patience with a node that does not answer: a kernel that is gone is a loss, and nobody waits.
     spec["tolerations"] = [encode(toleration) for toleration in whole.spec.tolerations]

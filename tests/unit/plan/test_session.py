@@ -299,6 +299,17 @@ def test_a_fork_takes_over_what_it_does_not_say_itself():
     assert "affinity" not in spec
 
 
+def test_a_fork_has_the_data_of_its_job():
+    cached = {"data": [{"name": "set", "url": "https://example.com/a"}], "dataCache": {"claimName": "shared"}}
+    spec = decide(session(fromJob="digits"), source=job(**cached)).pod["spec"]
+    (container,), (fetching,) = spec["containers"], spec["initContainers"]
+
+    assert "/data" == next(one["value"] for one in container["env"] if one["name"] == "GANGER_DATA_DIR")
+    assert [True] == [one["readOnly"] for one in container["volumeMounts"] if one["mountPath"] == "/data/set"]
+    assert (container["image"], "ganger-data") == (fetching["image"], fetching["name"])
+    assert "notes-dev-0" == next(one["value"] for one in fetching["env"] if one["name"] == "GANGER_DATA_HOLDER")
+
+
 def test_nothing_of_a_gang_reaches_a_session():
     source = job(command=["train"], task=None, liveConfig={}, checkpoint={"volume": {"size": "1Gi"}, "everySteps": 1})
     (container,) = decide(session(fromJob="digits"), source=source).pod["spec"]["containers"]
