@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +245,11 @@ def everything(cli) -> dict[str, str]:
         ("dev", "ssh", "try", "--config"), ("dev", "up", "try", "--no-connect", "--debug"),
     )  # fmt: skip
     said["command line"] = "\n".join(cli(*command) for command in commands)
+    bundle = cli.folder / "digits-report.tar.gz"
+    cli("report", "digits", "--file", str(bundle))
+    with tarfile.open(bundle) as files:
+        members = [files.extractfile(member) for member in files if member.isfile()]
+        said["report"] = "\n".join(member.read().decode(errors="replace") for member in members)
     return said
 
 
@@ -274,7 +280,7 @@ def test_known_secrets_are_nowhere_but_in_secrets(cli, connected):
 
     assert {CANARY, token} <= {piece for pieces in known.values() for piece in pieces}
     assert all(known.values()), known.keys()
-    assert {"objects", "logs", "arguments", "command line"} == {
+    assert {"objects", "logs", "arguments", "command line", "report"} == {
         place for place, text in said.items() if planted in text
     }
     assert ["ganger_train_", "ganger_operator_"] == [
