@@ -22,6 +22,7 @@ SESSION_KIND: Final = "DevSession"
 SESSION_PLURAL: Final = "devsessions"
 SESSION_SHORT_NAMES: Final = ("devs",)
 FIELD_MANAGER: Final = "ganger"
+OPERATOR_LEASE: Final = "ganger-operator"  # whoever holds it leads; `ganger doctor` asks who does
 
 # --- labels and annotations of every object that Ganger makes ---
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"

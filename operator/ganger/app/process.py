@@ -23,6 +23,7 @@ from ganger.app.queues import Queues
 from ganger.app.reconcile import Reconciler
 from ganger.app.sessions import Sessions
 from ganger.app.settings import Settings
+from ganger.contract import OPERATOR_LEASE
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
 from ganger.kube.nodes import NodeReader
@@ -41,7 +42,6 @@ from ganger.runtime.queue import Queue
 from ganger.runtime.reflector import Reflector, Timing
 
 log = logging.getLogger(__name__)
-LEASE_NAME = "ganger-operator"
 DRAIN_SECONDS = 1.0  # for the last events, before the lease is given back
 
 
@@ -70,7 +70,7 @@ class Process:
         self.election = Election(
             cluster,
             namespace=settings.namespace,
-            name=LEASE_NAME,
+            name=OPERATOR_LEASE,
             identity=identity,
             clock=self.clock,
             metrics=metrics,
@@ -235,7 +235,7 @@ class Process:
         self._metrics.duplicate_seen()
         message = (
             "another controller writes the status of this job while this one leads; is the operator installed twice? "
-            "kubectl get leases -A | grep ganger-operator"
+            f"kubectl get leases -A | grep {OPERATOR_LEASE}"
         )
         log.warning("%s: %s", "/".join(job.key), message)
         self._recorder.record(TRAINING_JOBS, job.metadata, "Warning", "DuplicateController", message)

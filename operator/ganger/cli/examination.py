@@ -17,46 +17,24 @@ from ganger.cli import checkup, jobs
 from ganger.cli.checkup import Finding
 from ganger.cli.connection import Connection
 from ganger.cli.session import Session
-from ganger.contract import API_GROUP, PLURAL
+from ganger.contract import API_GROUP, OPERATOR_LEASE, PLURAL
 from ganger.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
-from ganger.kube.resources import ENDPOINT_SLICES, LEASES, NODES, SERVICES, Resource
+from ganger.kube.resources import (
+    BINDINGS,
+    DEFINITIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    LEASES,
+    LOCAL_QUEUES,
+    NODES,
+    OWN_RIGHTS,
+    POLICIES,
+    SERVICES,
+    STORAGE_CLASSES,
+    Resource,
+)
 
 OPERATOR = "app.kubernetes.io/name=ganger"
-LEASE = "ganger-operator"
-DEFINITIONS = Resource(
-    group="apiextensions.k8s.io",
-    version="v1",
-    plural="customresourcedefinitions",
-    kind="CustomResourceDefinition",
-    namespaced=False,
-)
-DEPLOYMENTS = Resource(group="apps", version="v1", plural="deployments", kind="Deployment")
-STORAGE_CLASSES = Resource(
-    group="storage.k8s.io", version="v1", plural="storageclasses", kind="StorageClass", namespaced=False
-)
-_ADMISSION = "admissionregistration.k8s.io"
-POLICIES = Resource(
-    group=_ADMISSION,
-    version="v1",
-    plural="validatingadmissionpolicies",
-    kind="ValidatingAdmissionPolicy",
-    namespaced=False,
-)
-BINDINGS = Resource(
-    group=_ADMISSION,
-    version="v1",
-    plural="validatingadmissionpolicybindings",
-    kind="ValidatingAdmissionPolicyBinding",
-    namespaced=False,
-)
-LOCAL_QUEUES = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="localqueues", kind="LocalQueue")
-OWN_RIGHTS = Resource(
-    group="authorization.k8s.io",
-    version="v1",
-    plural="selfsubjectaccessreviews",
-    kind="SelfSubjectAccessReview",
-    namespaced=False,
-)
 
 
 class Right(Struct, frozen=True):
@@ -147,7 +125,7 @@ async def _operator(connection: Connection, session: Session, namespace: str | N
 
 async def _lease(connection: Connection, session: Session, namespace: str) -> list[Finding]:
     try:
-        spec = msgspec.json.decode(await connection.cluster.get(LEASES, namespace, LEASE)).get("spec")
+        spec = msgspec.json.decode(await connection.cluster.get(LEASES, namespace, OPERATOR_LEASE)).get("spec")
     except NotFound:
         spec = None
     now = session.now() + timedelta(seconds=connection.cluster.server_offset_seconds())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ganger.app.process import LEASE_NAME
+from ganger.contract import OPERATOR_LEASE
 from ganger.kube import resources
 from golden.chart.rendered import CHART
 
@@ -235,7 +235,7 @@ def test_elections_touch_one_lease_alone(chart):
     election = chart.one("Role", name="ganger-election")
     for rule in election["rules"]:
         assert ["leases"] == rule["resources"]
-        assert ["create"] == rule["verbs"] or [LEASE_NAME] == rule["resourceNames"]
+        assert ["create"] == rule["verbs"] or [OPERATOR_LEASE] == rule["resourceNames"]
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}])

@@ -6,8 +6,6 @@ import json
 import pytest
 
 from ganger.api.crd import definitions
-from ganger.app import process
-from ganger.cli import examination
 from ganger.cli.problem import Code, Problem
 from ganger.kube.errors import Forbidden, Unreachable
 
@@ -162,10 +160,6 @@ def test_no_way_to_a_cluster_is_a_finding_too(ganger, monkeypatch):
     said = ganger("doctor")
 
     assert (1, "mend   kubeconfig   there is no kubeconfig\n       -> name one\n") == (said.code, said.out)
-
-
-def test_the_lease_that_is_asked_for_is_the_operator_s():
-    assert process.LEASE_NAME == examination.LEASE
 
 
 def test_a_queue_of_the_namespace_is_found_and_its_absence_is_a_note(ganger, cluster):
