@@ -9,6 +9,7 @@ _GUARDS = "tests/integration/security"
 _ISOLATION = "tests/integration/operator/test_isolation.py"
 _DOORS = "tests/integration/session/test_doors.py"
 _SESSIONS = "tests/unit/cli/test_dev.py"
+_WAYS_IN = "tests/unit/cli/test_devdoors.py"
 _CHANNEL = "tests/integration/operator/test_control_channel.py"
 
 
@@ -116,8 +117,8 @@ CHECKS: dict[str, Check] = {
         "tests/unit/observe/test_logs.py::test_no_token_is_logged_by_a_request_at_debug",
         "tests/unit/observe/test_logs.py::test_no_token_of_a_kubeconfig_is_logged_at_debug",
         "tests/unit/kube/test_http.py::test_nothing_secret_is_logged",
-        "tests/unit/cli/test_dev.py::test_connect_prints_the_address_to_stdout_alone_and_ends_with_the_session",
-        "tests/unit/cli/test_dev.py::test_the_browser_is_sent_through_a_file_that_only_we_may_read",
+        f"{_WAYS_IN}::test_connect_prints_the_address_to_stdout_alone_and_ends_with_the_session",
+        f"{_WAYS_IN}::test_the_browser_is_sent_through_a_file_that_only_we_may_read",
     ),
     "S17": _proved(
         "notebooks ask for a token, which is in its file and nowhere else",
@@ -132,8 +133,8 @@ CHECKS: dict[str, Check] = {
         f"{_DOORS}::TestSsh::test_a_changed_file_of_keys_is_in_force_at_the_next_login",
         f"{_DOORS}::TestSsh::test_forwards_to_the_session_and_nothing_back",
         f"{_DOORS}::test_sshd_understands_it_as_it_was_meant",
-        f"{_SESSIONS}::test_ssh_becomes_ssh_with_strict_checking_against_a_file_of_the_session",
-        f"{_SESSIONS}::test_the_proxy_sends_nothing_where_the_host_key_is_not_known",
+        f"{_WAYS_IN}::test_ssh_becomes_ssh_with_strict_checking_against_a_file_of_the_session",
+        f"{_WAYS_IN}::test_the_proxy_sends_nothing_where_the_host_key_is_not_known",
     ),
     "S19": _proved(
         "ranks of one job reach no other, where the chart isolates jobs (`make e2e` attacks them on a real network)",
@@ -224,7 +225,7 @@ CHECKS: dict[str, Check] = {
         "of key files the command line reads public ones alone, and writes public host keys alone",
         f"{_SESSIONS}::test_what_is_no_public_key_is_refused_and_a_private_one_never_sent",
         f"{_SESSIONS}::test_of_a_private_key_the_public_one_beside_it_is_taken",
-        f"{_SESSIONS}::test_the_proxy_writes_the_host_key_of_the_pod_and_carries_bytes",
+        f"{_WAYS_IN}::test_the_proxy_writes_the_host_key_of_the_pod_and_carries_bytes",
     ),
     "S36": _proved(
         "dashboards link to each other through variables alone",

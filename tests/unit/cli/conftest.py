@@ -20,6 +20,7 @@ from ganger.cli.connection import Connection
 from ganger.cli.session import Session
 from ganger.cli.terminal import Terminal
 from ganger.kube.errors import AlreadyExists, NotFound
+from unit.cli.devs import Sessions
 
 MANIFEST = """\
 apiVersion: ganger.dev/v1alpha1
@@ -324,3 +325,17 @@ def manifest(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home without keys."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / ".ssh").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def sessions(ganger, home):
+    return Sessions(ganger)

@@ -117,7 +117,7 @@ def test_a_text_keeps_what_is_around_its_secrets(text, hidden):
         "step=450 loss=0.2347 lr=9.1e-04 tokens/s=18211 tokens=12",
         "OSError: [Errno 28] No space left on device: '/checkpoints/step-40'",
         "CUDA out of memory. Tried to allocate 2.00 GiB",
-        "https://pypi.org/simple/torch",
+        "https://index.example.com/simple/torch",
         "per-token loss 0.5, pass 3 of 4",
         "- secret:\n    secretName: mine\n- secretKeyRef: {name: db, key: password}",
     ],
