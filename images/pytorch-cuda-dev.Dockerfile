@@ -19,7 +19,7 @@ RUN pip install --quiet --no-cache-dir --disable-pip-version-check --require-has
  && install -d /opt/venv/share/jupyter/lab/settings \
  && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
       > /opt/venv/share/jupyter/lab/settings/overrides.json \
- && rm -rf /tmp/* /root/.cache
+ && rm -rf /tmp/*
 
 FROM dependencies
 COPY jobs/ganger_session /opt/ganger/ganger_session
