@@ -1,5 +1,6 @@
 """The command line against the real API server: as a person calls it, in this process."""
 
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -69,3 +70,9 @@ class Command:
 @pytest.fixture
 def ganger(control_plane, crd, namespace, tmp_path, capfd):
     return Command(control_plane, namespace, tmp_path, capfd)
+
+
+def later(call, seconds=0.4):
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    return timer
