@@ -1,13 +1,23 @@
-"""`make bench [ONLY=fleet]`: measure, print, and write build/bench.json with the machine and the commit beside it."""
+"""`make bench [ONLY=fleet]`: measure, print, and write build/bench.json with the machine and the commit beside it.
+
+The file has the promised figures as nested objects (`bench.keys`), and what each bench returned under `details`. A run
+of all benches writes docs/benchmarks.md as well; `python -m bench.page` writes it from the file that is there.
+"""
 
 import importlib
+import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from bench import keys, page
+from ganger_dev.binaries import KUBERNETES
 
 BENCHES = (
     "eta",
@@ -25,14 +35,30 @@ ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "bench.json"
 
 
-def machine() -> dict:
+def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cpus": os.cpu_count(),
         "cpu": model[0].partition(":")[2].strip() if model else platform.machine(),
         "python": platform.python_version(),
+        "versions": {"Kubernetes": KUBERNETES, "torch": importlib.metadata.version("torch")},
         "load1BeforeStart": round(os.getloadavg()[0], 2),
+    }
+
+
+def run(name: str, commit: str) -> dict[str, Any]:
+    """Return what that bench measured, with where and when. Raises ValueError where its keys are not known ones."""
+    began, around, date = time.monotonic(), machine(), datetime.now(UTC)
+    result: dict[str, Any] = importlib.import_module(f"bench.{name}").measure()
+    keys.check(result)
+    told = around | result.get("machine", {})
+    return result | {
+        "command": f"make bench ONLY={name}",
+        "machine": told | {"versions": around["versions"] | told.get("versions", {})},
+        "commit": commit,
+        "date": date.strftime("%Y-%m-%d %H:%M"),
+        "tookSeconds": round(time.monotonic() - began),
     }
 
 
@@ -44,24 +70,18 @@ def main() -> int:
         print(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
         return 2
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    found = json.loads(TARGET.read_text()) if TARGET.exists() else {}
+    details = json.loads(TARGET.read_text()).get("details", {}) if TARGET.exists() else {}
     failed = False
     for name in names:
         print(f"bench {name} ...", flush=True)
-        began, around = time.monotonic(), machine()
-        result = importlib.import_module(f"bench.{name}").measure()
+        result = details[name] = run(name, commit)
         failed |= bool(result.get("failed"))
-        command = f"make bench ONLY={name}"
-        found[name] = result | {
-            "command": command,
-            "machine": around,
-            "commit": commit,
-            "tookSeconds": round(time.monotonic() - began),
-        }
         TARGET.parent.mkdir(exist_ok=True)
-        TARGET.write_text(json.dumps(found, indent=2) + "\n")
+        TARGET.write_text(json.dumps(keys.assemble(details) | {"details": details}, indent=2) + "\n")
         print(json.dumps({k: v for k, v in result.items() if len(str(v)) < 400}, indent=2), flush=True)
     print(f"wrote {TARGET.relative_to(ROOT)}")
+    if set(names) == set(BENCHES):
+        page.main()
     return 1 if failed else 0
 
 
