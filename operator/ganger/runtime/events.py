@@ -120,7 +120,8 @@ class Recorder:
     async def drain(self, *, within: float) -> None:
         """Give what waits some seconds to be sent, before the end. `run` must be running."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), within)
+            async with asyncio.timeout(within):
+                await self._idle.wait()
 
     async def _send(self, said: _Said, times: int) -> str:
         count = self._counts.get(said, 0) + times

@@ -158,8 +158,10 @@ class Reflector(Generic[T]):
             if loop.time() - started >= self._timing.healthy:
                 self._backoff.reset()
             self._beat = loop.time()
+            # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the wake-up.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay if delay is not None else self._backoff.next())
+                async with asyncio.timeout(delay if delay is not None else self._backoff.next()):
+                    await self._wake.wait()
 
     async def _session(self) -> float | None:
         """List if need be, watch to the end, and return the pause to make: None means that of a failure."""

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from ganger.runtime.reflector import Timing
 from unit.kube.scripted import (
     answering,
@@ -49,6 +51,21 @@ async def test_a_pause_ends_when_somebody_else_has_met_the_server_again_but_not_
         await asyncio.sleep(0.1)
 
         assert 1 == len(harness.lists)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_cancellation_that_comes_with_the_end_of_a_pause_is_not_lost(turns):
+    async with reflecting(cut, timing=Timing(backoff_base=30.0), run=False) as harness:
+        running = asyncio.create_task(harness.reflector.run())
+        await harness.until(lambda: harness.metrics.ended == ["unreachable"])
+        harness.reflector.hurry()
+        for _ in range(turns):  # of the event loop: the wake-up is on its way
+            await asyncio.sleep(0)
+
+        running.cancel()
+
+        await harness.until(running.done)
+        assert running.cancelled()
 
 
 async def test_it_tells_when_a_server_that_was_away_is_back():
