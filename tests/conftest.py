@@ -1,8 +1,16 @@
-"""The last lines of every session: at how many watch events the invariants were checked."""
+"""What holds for every session: SIGINT reaches the tests, and the last lines count the checks of the invariants."""
+
+import signal
 
 import pytest
 
 from chaos import tally
+
+
+def pytest_configure():
+    """Take SIGINT again where a shell started the session with `&`: it is ignored there, by every child too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session):
