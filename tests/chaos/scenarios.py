@@ -4,17 +4,32 @@ A scenario ends when its user has seen what he waits for. Pods run long enough t
 expiry of its lease, lets them end unseen: then the end state does not depend on the crash.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from chaos.invariants import condition
+from chaos import profiled
+from chaos.fates import (
+    CRASHES,
+    EVICTED,
+    FAILS,
+    LONG,
+    LOST,
+    SILENT,
+    WRONG_INPUT,
+    attempts,
+    differs,
+    exports,
+    forever,
+    no_place,
+    two_lives,
+    unplaced,
+    well,
+)
 from chaos.kubelet import Fate, Script
-from chaos.world import PROFILE, World
+from chaos.world import World
 
 LAST_FAILURE = ("status.restarts.last.",)
 SCORE = ("status.nodeSuspicions.0.score.",)  # decays between the two evidences, which a death holds apart for longer
-LONG = 15.0  # longer than an operator is away
 
 
 @dataclass(frozen=True)
@@ -32,70 +47,6 @@ class Scenario:
     fails_in_place_after: float | None = None  # seconds: workers report, and worker 1 tells a failure (memory only)
     isolates: bool = False  # jobs have a NetworkPolicy each (memory only)
     deadlocked: str = ""  # a node that says so of itself (memory only: on a real API server nodes are everybody's)
-
-
-def _forever(_: str, __: int) -> Fate:
-    return Fate()
-
-
-def _attempts(*fates: Fate, worker: int = 1) -> Script:
-    """In the first attempts that worker meets these fates, one after the other; all else runs for ever."""
-
-    def script(name: str, _: int) -> Fate:
-        _, attempt, index = name.rsplit("-", 2)
-        mine = index == str(worker) and int(attempt) < len(fates)
-        return fates[int(attempt)] if mine else Fate()
-
-    return script
-
-
-def _well(_: str, __: int) -> Fate:
-    return Fate(runs_seconds=LONG)
-
-
-def _unplaced(_: str, __: int) -> Fate:
-    return Fate(is_placed=False)
-
-
-def _two_lives(name: str, earlier: int) -> Fate:
-    """Worker 1 of attempt 0 fails; what begins after the suspension ends well."""
-    if name == "digits-0-1":
-        return FAILS
-    return Fate(runs_seconds=LONG) if earlier else Fate()
-
-
-def _no_room(name: str, _: int) -> Fate:
-    """At first worker 3 finds no node."""
-    return Fate(is_placed=name != "digits-0-3")
-
-
-_FILE = {"format": "onnx", "path": "exports/onnx/model.onnx", "sha256": "a" * 64, "bytes": 9, "maxAbsDiff": 2e-6}
-FILES_MADE = json.dumps({"outcome": "Done", "artifacts": [_FILE | {"step": 100}]})
-FILES_DIFFER = json.dumps({"outcome": "UserError", "reason": "ExportDiffers", "message": "onnx: 0.3 instead of 1e-4"})
-_TRIES = {
-    ("digits-export-0", 0): Fate(runs_seconds=LONG, exit_code=137, message="killed"),
-    ("digits-export-1", 0): Fate(runs_seconds=LONG, disrupted="EvictionByEvictionAPI"),
-    ("digits-export-1", 1): Fate(),
-    ("digits-export-2", 0): Fate(runs_seconds=LONG, message=FILES_MADE),
-}
-
-
-def _exports(name: str, earlier: int) -> Fate:
-    return _TRIES.get((name, earlier), Fate(runs_seconds=LONG))
-
-
-def _differs(name: str, _: int) -> Fate:
-    if name.startswith("digits-export"):
-        return Fate(runs_seconds=LONG, exit_code=65, message=FILES_DIFFER)
-    return Fate(runs_seconds=LONG)
-
-
-EVICTED = Fate(runs_seconds=LONG, disrupted="EvictionByEvictionAPI")
-SILENT = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True, is_collected=False)
-LOST = Fate(runs_seconds=LONG, disrupted="DeletionByTaintManager", lost=True)
-WRONG_INPUT = Fate(runs_seconds=LONG, exit_code=65, message="no such data")
-FAILS = Fate(runs_seconds=LONG, exit_code=1, message="boom")
-CRASHES = Fate(runs_seconds=LONG, exit_code=139)
 
 
 async def one_worker(world: World) -> None:
@@ -344,95 +295,45 @@ async def volume(world: World) -> None:
     await world.until(lambda: not world.objects)
 
 
-OLD, NEW = ({"env": [{"name": "FROM_PROFILE", "value": value}]} for value in ("old", "new"))
-
-
-def _is_running_with(world: World, value: str, attempt: int, workers: int) -> bool:
-    """Whether the gang of that attempt runs, all of it with that value of the profile."""
-    pods = [pod for pod in world.pods() if pod["metadata"]["labels"]["ganger.dev/attempt"] == str(attempt)]
-    found = [
-        one.get("value") for pod in pods for one in pod["spec"]["containers"][0]["env"] if one["name"] == "FROM_PROFILE"
-    ]
-    return world.is_running(attempt, workers=workers) and [value] * workers == found
-
-
-async def profile_gone(world: World) -> None:
-    """Changed and deleted while the gang runs: the attempt after a failure has the old values all the same."""
-    await world.make_profile(**OLD)
-    await world.submit(workers=3, profile=PROFILE)
-    await world.until(lambda: world.is_running(0, workers=3))
-    await world.edit_profile(**NEW)
-    await world.delete_profile()
-    await world.until(lambda: _is_running_with(world, "old", 1, 3))
-
-
-async def profile_late(world: World) -> None:
-    await world.submit(workers=3, profile=PROFILE)
-    await world.until(lambda: condition(world.job, "PodsReady").get("reason") == "WaitingForProfile")
-    await world.make_profile(**NEW)
-    await world.until(lambda: _is_running_with(world, "new", 0, 3))
-
-
-async def profile_changed_early(world: World) -> None:
-    """Changed after the pods and before the status that keeps the values: the gang starts anew with the new ones."""
-    await world.make_profile(**OLD)
-    await world.submit(workers=1, profile=PROFILE)
-    await world.until(lambda: bool(world.pods()))
-    await world.edit_profile(**NEW)
-    await world.until(lambda: _is_running_with(world, "new", 1, 1))
-
-
-async def profile_renewed(world: World) -> None:
-    """A resume reads it anew."""
-    await world.make_profile(**OLD)
-    await world.submit(workers=2, profile=PROFILE)
-    await world.until(lambda: world.is_running(0, workers=2))
-    await world.edit_profile(**NEW)
-    await world.edit(suspend=True)
-    await world.until(lambda: world.has("Suspended") and not world.pods())
-    await world.edit(suspend=False)
-    await world.until(lambda: _is_running_with(world, "new", world.status.get("attempt", 0), 2))
-
-
 SCENARIOS = {
     one.name: one
     for one in (
-        Scenario("one-worker", one_worker, _forever),
-        Scenario("gang-of-four", gang, _forever),
-        Scenario("success", success, _well),
-        Scenario("counted-failure", counted_failure, _attempts(FAILS)),
-        Scenario("ignored-failure", ignored_failure, _attempts(FAILS)),
-        Scenario("exhausted-restarts", exhausted, _attempts(FAILS, FAILS, FAILS)),
-        Scenario("fatal-rule", fatal_rule, _attempts(FAILS)),
-        Scenario("suspend-resume", suspend_resume, _forever),
-        Scenario("spec-edit", spec_edit, _forever),
-        Scenario("elastic-4-2-4", elastic, _forever),
-        Scenario("delete-while-starting", delete_while_starting, _unplaced),
-        Scenario("delete-while-running", delete_while_running, _forever),
-        Scenario("deadline", deadline, _forever),
-        Scenario("start-deadline", start_deadline, _unplaced),
-        Scenario("time-to-live", time_to_live, _well),
-        Scenario("lost-node", lost_node, _attempts(LOST)),
-        Scenario("in-place", in_place, _forever, fails_in_place_after=LONG),
-        Scenario("silent-node", silent_node, _attempts(SILENT)),
-        Scenario("eviction", eviction, _attempts(EVICTED), LAST_FAILURE),
-        Scenario("pod-deleted", pod_deleted, _forever, LAST_FAILURE),
-        Scenario("troubled-node", troubled_node, _attempts(CRASHES), SCORE, deadlocked="node-1"),
-        Scenario("known-gang", known_gang, _attempts(FAILS)),
-        Scenario("isolated", isolated, _attempts(FAILS), isolates=True),
-        Scenario("volume", volume, _well),
-        Scenario("refilled", refilled, _two_lives),
-        Scenario("no-room", no_room, _no_room),
-        Scenario("elastic-failure", elastic_failure, _attempts(Fate(), FAILS)),
-        Scenario("export", export, _exports),
-        Scenario("export-differs", export_differs, _differs),
-        Scenario("recreated", recreated, _forever),
-        Scenario("user-error", user_error, _attempts(WRONG_INPUT)),
-        Scenario("twice-suspended", twice_suspended, _forever),
-        Scenario("suspended-at-first", suspended_from_the_start, _forever),
-        Scenario("profile-gone", profile_gone, _attempts(FAILS)),
-        Scenario("profile-late", profile_late, _forever),
-        Scenario("profile-changed", profile_changed_early, _attempts(Fate(is_placed=False), worker=0)),
-        Scenario("profile-renewed", profile_renewed, _forever),
+        Scenario("one-worker", one_worker, forever),
+        Scenario("gang-of-four", gang, forever),
+        Scenario("success", success, well),
+        Scenario("counted-failure", counted_failure, attempts(FAILS)),
+        Scenario("ignored-failure", ignored_failure, attempts(FAILS)),
+        Scenario("exhausted-restarts", exhausted, attempts(FAILS, FAILS, FAILS)),
+        Scenario("fatal-rule", fatal_rule, attempts(FAILS)),
+        Scenario("suspend-resume", suspend_resume, forever),
+        Scenario("spec-edit", spec_edit, forever),
+        Scenario("elastic-4-2-4", elastic, forever),
+        Scenario("delete-while-starting", delete_while_starting, unplaced),
+        Scenario("delete-while-running", delete_while_running, forever),
+        Scenario("deadline", deadline, forever),
+        Scenario("start-deadline", start_deadline, unplaced),
+        Scenario("time-to-live", time_to_live, well),
+        Scenario("lost-node", lost_node, attempts(LOST)),
+        Scenario("in-place", in_place, forever, fails_in_place_after=LONG),
+        Scenario("silent-node", silent_node, attempts(SILENT)),
+        Scenario("eviction", eviction, attempts(EVICTED), LAST_FAILURE),
+        Scenario("pod-deleted", pod_deleted, forever, LAST_FAILURE),
+        Scenario("troubled-node", troubled_node, attempts(CRASHES), SCORE, deadlocked="node-1"),
+        Scenario("known-gang", known_gang, attempts(FAILS)),
+        Scenario("isolated", isolated, attempts(FAILS), isolates=True),
+        Scenario("volume", volume, well),
+        Scenario("refilled", refilled, two_lives),
+        Scenario("no-room", no_room, no_place),
+        Scenario("elastic-failure", elastic_failure, attempts(Fate(), FAILS)),
+        Scenario("export", export, exports),
+        Scenario("export-differs", export_differs, differs),
+        Scenario("recreated", recreated, forever),
+        Scenario("user-error", user_error, attempts(WRONG_INPUT)),
+        Scenario("twice-suspended", twice_suspended, forever),
+        Scenario("suspended-at-first", suspended_from_the_start, forever),
+        Scenario("profile-gone", profiled.gone, attempts(FAILS)),
+        Scenario("profile-late", profiled.late, forever),
+        Scenario("profile-changed", profiled.changed_early, attempts(Fate(is_placed=False), worker=0)),
+        Scenario("profile-renewed", profiled.renewed, forever),
     )
 }

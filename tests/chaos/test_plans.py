@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from chaos.campaign import doubles, plan_of, simulate, singles, text_of
 from chaos.plans import plans, reference, run
-from chaos.scenarios import OLD, SCENARIOS, Scenario
+from chaos.profiled import OLD
+from chaos.scenarios import SCENARIOS, Scenario
 from chaos.world import PROFILE
 from ganger.plan import ending, seen
 from ganger.plan.seen import Decision
