@@ -192,8 +192,3 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, OSError):
         return problem.from_system(error)
     return problem.from_bug(error)
-
-
-def main() -> None:
-    """Run the command of sys.argv and exit with its code."""
-    sys.exit(run())

@@ -170,3 +170,28 @@ def test_a_misspelt_command_or_option_is_told_with_the_next_step(ganger):
     said = ganger("list", "--al")
     assert 2 == said.code
     assert "  fix: 'ganger list --help' shows how it is called" in said.problem
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["ganger", "version"]
+from ganger.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["ganger.cli.main", "click", "ganger.cli.version"])
+def test_ctrl_c_while_the_command_is_loaded_shows_no_traceback(module):
+    env = {"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", INTERRUPTING.format(module=module)]
+
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+
+    assert (130, "interrupted") == (done.returncode, done.stderr.strip())
