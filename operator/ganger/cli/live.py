@@ -87,9 +87,15 @@ async def live(
 
 async def _bounded(watch: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the lines of a watch, and raise TimeoutError where its end is overdue."""
-    async with asyncio.timeout(WATCH_SECONDS + SILENCE_SECONDS):
-        async for line in watch:
+    overdue = asyncio.get_running_loop().time() + WATCH_SECONDS + SILENCE_SECONDS
+    try:
+        while True:
+            # Around one line, never around the yield: a time-out cancels whatever the task does then, the reader too.
+            async with asyncio.timeout_at(overdue):
+                line = await anext(watch)
             yield line
+    except StopAsyncIteration:
+        return
 
 
 class _Objects(Generic[T]):
