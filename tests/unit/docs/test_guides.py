@@ -44,6 +44,14 @@ def test_every_page_is_reached_from_the_index():
     assert [] == [str(page.relative_to(ROOT)) for page in PAGES if page not in reached and "docs" in page.parts]
 
 
+def test_the_index_itself_names_every_page_beside_it_and_every_reference():
+    """A newcomer reads the index, and not what some other page happens to link."""
+    index = ROOT / "docs" / "README.md"
+    pages = [page for page in PAGES if page.parent in (index.parent, index.parent / "reference")]
+
+    assert [] == [page.name for page in pages if page not in (index, *links(index))]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_between_pages_leads_to_a_file(page):
     assert [] == [link for link in links(page) if not link.exists()]
