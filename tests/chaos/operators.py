@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ganger.app.process import Process
 from ganger.app.settings import Settings
@@ -11,12 +11,6 @@ from ganger.observe.metrics import OperatorMetrics
 from ganger.runtime.ports import Clock
 
 RESTART_SECONDS = 0.2
-
-
-class Cuttable(Protocol):
-    """A cluster whose connections can end at once."""
-
-    def cut(self) -> None: ...
 
 
 class DeadlyGate(WriteGate):

@@ -30,6 +30,7 @@ from chaos.world import JOBS, NAME, World
 from ganger.kube.access import Access, Token
 from ganger.kube.errors import Unreachable
 from ganger.kube.http import HttpCluster
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 QUIET_SECONDS = 8.0  # several renewals of the lease
@@ -159,7 +160,7 @@ class Killed:
         """Live, die, and live again, until cancelled."""
         plan = text_of(self._plan)
         while True:
-            env = self._env | {"GANGER_CHAOS_PLAN": plan, "GANGER_HTTP_PORT": str(_free_port())}
+            env = self._env | {"GANGER_CHAOS_PLAN": plan, "GANGER_HTTP_PORT": str(free_port())}
             silent = asyncio.subprocess.DEVNULL
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "chaos.victim", env=env, stdout=silent, stderr=silent
@@ -344,11 +345,3 @@ def _session(plane: Plane) -> aiohttp.ClientSession:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from apiclient import wait_for
-from integration.operator.conftest import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.integration
 SERVICE, SECRET = "ganger-control", "ganger-control-tls"

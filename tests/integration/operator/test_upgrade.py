@@ -7,7 +7,7 @@ import pytest
 
 from apiclient import wait_for
 from ganger.api.crd import crd as definition
-from integration.operator.conftest import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.integration
 JOBS = 50

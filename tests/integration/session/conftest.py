@@ -7,7 +7,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ganger_dev import system
+from ports import free_port
 
 ROOT = Path(__file__).parents[3]
 UID = 1000
@@ -47,13 +47,6 @@ def uncovered() -> str:
         for path in (path for path in PYTHON if path.startswith(f"{top}/")):
             lines += [f"mkdir -p {path}", f'mount --bind "$POD/real{path.removeprefix(top)}" {path}']
     return "\n".join(lines)
-
-
-def free_port() -> int:
-    """Return a port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def public_key(folder: Path, name: str, *arguments: str) -> str:

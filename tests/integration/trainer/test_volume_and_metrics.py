@@ -1,6 +1,5 @@
 """A volume that is really full, and /metrics of a pod that really trains."""
 
-import socket
 import subprocess
 import urllib.request
 
@@ -8,14 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ganger.contract import ExitCode
+from ports import free_port
 
 pytestmark = pytest.mark.integration
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

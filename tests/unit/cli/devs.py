@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import socket
 
 from builders import T0
 
@@ -69,8 +68,3 @@ class Sessions:
 
 def _base64(text):
     return base64.b64encode(text.encode()).decode()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]

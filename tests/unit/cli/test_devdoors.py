@@ -15,7 +15,8 @@ import pytest
 
 from ganger.cli import devconnect
 from ganger.kube.errors import Forbidden, ServerError
-from unit.cli.devs import ED25519, HOST_KEY, TOKEN, free_port, until
+from ports import free_port
+from unit.cli.devs import ED25519, HOST_KEY, TOKEN, until
 
 # --- connect ---
 

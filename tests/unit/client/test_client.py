@@ -13,6 +13,7 @@ import pytest
 
 from ganger import Client, Code, LogLine, Problem, TrainingJob
 from ganger.api.types import decode
+from ganger.contract import ANNOTATION_STACKS
 from shells import installed
 
 SOUND = {
@@ -220,6 +221,15 @@ def test_a_checkpoint_is_asked_for_and_waited_for(client, ganger):
     thread.join()
 
     assert 7 == job.status.checkpoint.latest_step
+
+
+def test_the_stacks_of_every_worker_are_asked_for(client, ganger):
+    ganger.job(Running="Test")
+
+    client.request_stacks("digits")
+
+    (written,) = ganger.cluster.writes
+    assert f'"{ANNOTATION_STACKS}": "2026-01-01T12:01:00Z"' in written
 
 
 def test_a_failed_job_is_made_anew_and_one_that_has_not_failed_is_not(client, ganger):
