@@ -1,8 +1,9 @@
 """What the user, the kubelet and the scheduler of a scenario ask of the API server: the same for every server."""
 
 import asyncio
-import json
 from typing import Any, Protocol
+
+import msgspec
 
 from chaos.sim.server import ApiServer
 
@@ -33,14 +34,14 @@ class SimClient:
 
     async def call(self, method: str, path: str, body: Object | None = None, content_type: str = "") -> Object:
         await asyncio.sleep(0.001)
-        sent = b"" if body is None else json.dumps(body).encode()
+        sent = b"" if body is None else msgspec.json.encode(body)
         code, answer = self._server.request(method, path, {}, sent, content_type)
         return decoded(code, answer)
 
 
 def decoded(code: int, answer: bytes) -> Object:
     """The object in an answer. Raises StatusError."""
-    obj: Object = json.loads(answer or b"{}")
+    obj: Object = msgspec.json.decode(answer or b"{}")
     if code >= 300:
         raise StatusError(code, obj)
     return obj

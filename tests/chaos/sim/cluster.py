@@ -4,10 +4,11 @@ Requests take a seeded while on both ways, and watches hear of a change a seeded
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator
 from typing import Any
+
+import msgspec
 
 from chaos.sim.server import KINDS, ApiServer, Change, Refused, Target, selector
 from ganger.kube.access import Access, NoToken
@@ -100,7 +101,7 @@ async def watch(
     """Yield the lines of a watch from a version on, bookmarks among them, until the time is over."""
     if version < server.oldest:
         status = Refused(410, "Expired", f"too old resource version: {version} ({server.oldest})").status
-        yield json.dumps({"type": "ERROR", "object": status}).encode()
+        yield msgspec.json.encode({"type": "ERROR", "object": status})
         return
     loop = asyncio.get_running_loop()
     wanted, end = selector(target, query), loop.time() + timeout_seconds
@@ -108,8 +109,9 @@ async def watch(
     position = next((n for n, one in enumerate(server.history) if one.version > version), len(server.history))
     news, bookmark = asyncio.Event(), loop.time() + BOOKMARK_SECONDS
 
-    def hear(_: Change) -> None:
-        news.set()
+    def hear(change: Change) -> None:
+        if change.plural == target.plural:
+            news.set()
 
     server.on_change.append(hear)
     try:
@@ -124,7 +126,7 @@ async def watch(
             if loop.time() >= bookmark:
                 bookmark = loop.time() + BOOKMARK_SECONDS
                 meta = {"metadata": {"resourceVersion": str(server.version)}}
-                yield json.dumps({"type": "BOOKMARK", "object": meta}).encode()
+                yield msgspec.json.encode({"type": "BOOKMARK", "object": meta})
             try:
                 async with asyncio.timeout(max(0.0, min(end, bookmark) - loop.time())):
                     await news.wait()
@@ -148,4 +150,4 @@ def event(change: Change, plural: str, wanted: Any) -> bytes:
         # It left the selection: told as it was in there, at the version of the change.
         assert change.before is not None
         obj = change.before | {"metadata": change.before["metadata"] | {"resourceVersion": str(change.version)}}
-    return json.dumps({"type": kind, "object": obj}).encode()
+    return msgspec.json.encode({"type": kind, "object": obj})

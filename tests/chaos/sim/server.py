@@ -5,8 +5,6 @@ apply of a status by its only manager, paging, selectors, watches with bookmarks
 not validate or default manifests. `tests/integration/chaos/test_sim.py` compares it with the real one.
 """
 
-import copy
-import json
 import random
 import uuid
 from collections.abc import Callable
@@ -14,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
+
+import msgspec
 
 Object = dict[str, Any]
 KINDS = {
@@ -109,10 +109,12 @@ class ApiServer:
         """Answer one request that is no watch: HTTP status and body."""
         try:
             target = Target.of(path)
-            code, obj = self._answer(method, target, dict(query or {}), json.loads(body) if body else {}, content_type)
+            code, obj = self._answer(
+                method, target, dict(query or {}), msgspec.json.decode(body) if body else {}, content_type
+            )
         except Refused as refused:
             code, obj = refused.status["code"], refused.status
-        return code, json.dumps(obj).encode()
+        return code, msgspec.json.encode(obj)
 
     def _answer(
         self, method: str, target: Target, query: dict[str, str], body: Object, content_type: str
@@ -179,7 +181,7 @@ class ApiServer:
             "creationTimestamp": self._time(),
             "generation": 1,
         }
-        obj = copy.deepcopy(body) | {"apiVersion": api_version, "kind": kind, "metadata": meta}
+        obj = _copied(body) | {"apiVersion": api_version, "kind": kind, "metadata": meta}
         if target.plural in HAS_STATUS:
             obj.pop("status", None)
         if target.plural == "pods":
@@ -209,7 +211,7 @@ class ApiServer:
             return old  # nothing changes, so nothing is written and no watch hears of it
         if new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] = meta["generation"] + 1
-        return self._store("MODIFIED", target.key, copy.deepcopy(new), old)
+        return self._store("MODIFIED", target.key, _copied(new), old)
 
     def _applied(self, target: Target, old: Object, body: Object) -> Object:
         """Server-side apply as Ganger uses it: a status alone, which has no other manager, so it is replaced."""
@@ -222,7 +224,7 @@ class ApiServer:
         pod = self._get(target)
         if pod["spec"].get("nodeName") or "deletionTimestamp" in pod["metadata"]:
             raise Refused(409, "Conflict", "the pod is assigned to a node already, or being deleted")
-        new = copy.deepcopy(pod)
+        new = _copied(pod)
         new["spec"]["nodeName"] = body["target"]["name"]
         conditions = new["status"].setdefault("conditions", [])
         conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": self._time()})
@@ -239,15 +241,15 @@ class ApiServer:
         if grace is None:
             return old  # it ends already, and not later than asked
         if grace == 0:
-            gone = copy.deepcopy(old)
+            gone = _copied(old)
             if target.plural == "pods":  # the real server writes this down before it removes the pod
                 gone["metadata"] |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
                 old = self._store("MODIFIED", target.key, gone, old)
-                gone = copy.deepcopy(old)
+                gone = _copied(old)
             del self.objects[target.key]
             gone = self._store("DELETED", None, gone, old)
             return gone if target.plural == "pods" else SUCCESS
-        new = copy.deepcopy(old)
+        new = _copied(old)
         ends = self._now() + timedelta(seconds=grace)
         if "deletionTimestamp" in old["metadata"]:
             began = datetime.fromisoformat(old["metadata"]["deletionTimestamp"])
@@ -319,6 +321,12 @@ def _grace_seconds(pod: Object, asked: int | None) -> int | None:
         return 0
     own = pod["spec"].get("terminationGracePeriodSeconds", POD_GRACE_SECONDS)
     return int(own if asked is None else asked)
+
+
+def _copied(obj: Object) -> Object:
+    """Return the object anew; it is JSON, which is made faster than `deepcopy` looks."""
+    new: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return new
 
 
 def _text(time: datetime) -> str:
