@@ -8,21 +8,21 @@ from msgspec import Meta, Struct
 from ganger.api.observed import Condition, Metadata
 from ganger.api.status import Said
 from ganger.api.workload import (
-    IMAGE,
-    LABEL_VALUE,
-    AutoOrQuantity,
-    Code,
-    EnvFrom,
-    EnvVar,
+    EnvFroms,
+    EnvVars,
     FreeForm,
-    LocalName,
+    Image,
+    NodeSelector,
     ObjectName,
     Part,
+    PullSecrets,
     Quantity,
     Resources,
-    Toleration,
-    Volume,
-    VolumeMount,
+    SharedMemory,
+    Tolerations,
+    UserCode,
+    VolumeMounts,
+    Volumes,
 )
 from ganger.contract import API_GROUP, API_VERSION, GRACE_SECONDS, SESSION_KIND
 
@@ -123,13 +123,10 @@ class DevSessionSpec(Part, frozen=True, kw_only=True):
     ] = "ReadOnly"
     image: (
         Annotated[
-            str,
+            Image,
             Meta(
                 description="Image, which must be made FROM pytorch-cuda-dev. Default: the image that fromJob names, "
                 "else the operator's configuration.",
-                pattern=IMAGE,
-                min_length=1,
-                max_length=512,
                 examples=["pytorch-cuda-dev:v2.15"],
             ),
         ]
@@ -164,30 +161,18 @@ class DevSessionSpec(Part, frozen=True, kw_only=True):
         | None
     ) = None
     suspend: Annotated[bool, Meta(description="true stops the session; false starts it again.")] = False
-    code: (
-        Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")] | None
-    ) = None
+    code: UserCode | None = None
     resources: Annotated[
         Resources, Meta(description="CPU, memory and devices. Default: those of one worker of fromJob.")
     ] = Resources()
-    shared_memory: Annotated[
-        AutoOrQuantity,
-        Meta(description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.", examples=["8Gi"]),
-    ] = "auto"
-    env: Annotated[tuple[EnvVar, ...], Meta(description="Environment.", max_length=128)] = ()
-    env_from: Annotated[
-        tuple[EnvFrom, ...], Meta(description="Whole Secrets and ConfigMaps as environment.", max_length=32)
-    ] = ()
-    volumes: Annotated[tuple[Volume, ...], Meta(description="Volumes.", max_length=32)] = ()
-    volume_mounts: Annotated[tuple[VolumeMount, ...], Meta(description="Where the volumes appear.", max_length=64)] = ()
-    node_selector: Annotated[
-        dict[str, Annotated[str, Meta(pattern=LABEL_VALUE, max_length=63)]],
-        Meta(description="Labels that the node must carry.", max_length=32, examples=[{"gpu": "h100"}]),
-    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
+    shared_memory: SharedMemory = "auto"
+    env: Annotated[EnvVars, Meta(description="Environment.")] = ()
+    env_from: EnvFroms = ()
+    volumes: Annotated[Volumes, Meta(description="Volumes.")] = ()
+    volume_mounts: VolumeMounts = ()
+    node_selector: Annotated[NodeSelector, Meta(description="Labels that the node must carry.")] = {}  # noqa: RUF012
     affinity: Annotated[FreeForm, Meta(description="Affinity as in a pod.")] = {}  # noqa: RUF012
-    tolerations: Annotated[
-        tuple[Toleration, ...], Meta(description="Taints that the session bears.", max_length=32)
-    ] = ()
+    tolerations: Annotated[Tolerations, Meta(description="Taints that the session bears.")] = ()
     priority_class_name: (
         Annotated[ObjectName, Meta(description="Priority class of the pod.", examples=["interactive"])] | None
     ) = None
@@ -195,9 +180,7 @@ class DevSessionSpec(Part, frozen=True, kw_only=True):
     service_account_name: (
         Annotated[ObjectName, Meta(description="Service account of the pod.", examples=["notebook"])] | None
     ) = None
-    image_pull_secrets: Annotated[
-        tuple[LocalName, ...], Meta(description="Secrets for pulling images.", max_length=8)
-    ] = ()
+    image_pull_secrets: PullSecrets = ()
     runtime_class_name: (
         Annotated[ObjectName, Meta(description="Runtime class of the pod.", examples=["nvidia"])] | None
     ) = None

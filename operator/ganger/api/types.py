@@ -15,22 +15,22 @@ from ganger.api.observed import Metadata
 from ganger.api.policy import SECONDS_MAX, Checkpoint, Elastic, Export, FailurePolicy
 from ganger.api.status import ProfileStatus, TrainingJobStatus
 from ganger.api.workload import (
-    IMAGE,
     LABEL_KEY,
-    LABEL_VALUE,
     NO_NUL,
-    AutoOrQuantity,
-    Code,
-    EnvFrom,
-    EnvVar,
+    EnvFroms,
+    EnvVars,
     FreeForm,
-    LocalName,
+    Image,
+    NodeSelector,
     ObjectName,
     Part,
+    PullSecrets,
     Resources,
-    Toleration,
-    Volume,
-    VolumeMount,
+    SharedMemory,
+    Tolerations,
+    UserCode,
+    VolumeMounts,
+    Volumes,
 )
 from ganger.contract import API_GROUP, API_VERSION, EXPORTS_MAX, GRACE_SECONDS, KIND
 
@@ -42,12 +42,9 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
 
     image: (
         Annotated[
-            str,
+            Image,
             Meta(
                 description="Image of the workers. Default: the operator's configuration.",
-                pattern=IMAGE,
-                min_length=1,
-                max_length=512,
                 examples=["pytorch-cuda:v2.15"],
             ),
         ]
@@ -96,9 +93,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
             examples=[{"epochs": 20, "lr": 1.0e-3, "batchSize": 256}],
         ),
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
-    code: (
-        Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")] | None
-    ) = None
+    code: UserCode | None = None
     data: Annotated[
         tuple[DataSource, ...],
         Meta(
@@ -125,26 +120,16 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
         ),
     ] = "auto"
     resources: Annotated[Resources, Meta(description="CPU, memory and devices of one worker.")] = Resources()
-    shared_memory: Annotated[
-        AutoOrQuantity,
-        Meta(description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.", examples=["8Gi"]),
-    ] = "auto"
-    env: Annotated[tuple[EnvVar, ...], Meta(description="Environment of every worker.", max_length=128)] = ()
-    env_from: Annotated[
-        tuple[EnvFrom, ...], Meta(description="Whole Secrets and ConfigMaps as environment.", max_length=32)
-    ] = ()
-    volumes: Annotated[tuple[Volume, ...], Meta(description="Volumes of every worker.", max_length=32)] = ()
-    volume_mounts: Annotated[tuple[VolumeMount, ...], Meta(description="Where the volumes appear.", max_length=64)] = ()
-    node_selector: Annotated[
-        dict[str, Annotated[str, Meta(pattern=LABEL_VALUE, max_length=63)]],
-        Meta(description="Labels that a node must carry.", max_length=32, examples=[{"gpu": "h100"}]),
-    ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
+    shared_memory: SharedMemory = "auto"
+    env: Annotated[EnvVars, Meta(description="Environment of every worker.")] = ()
+    env_from: EnvFroms = ()
+    volumes: Annotated[Volumes, Meta(description="Volumes of every worker.")] = ()
+    volume_mounts: VolumeMounts = ()
+    node_selector: Annotated[NodeSelector, Meta(description="Labels that a node must carry.")] = {}  # noqa: RUF012
     affinity: Annotated[
         FreeForm, Meta(description="Pod affinity as in a pod. Changes hold from the next attempt.")
     ] = {}  # noqa: RUF012 -- msgspec makes a new one for each value
-    tolerations: Annotated[
-        tuple[Toleration, ...], Meta(description="Taints that the workers bear.", max_length=32)
-    ] = ()
+    tolerations: Annotated[Tolerations, Meta(description="Taints that the workers bear.")] = ()
     topology_spread_constraints: Annotated[
         tuple[FreeForm, ...], Meta(description="Spread as in a pod. Changes hold from the next attempt.", max_length=8)
     ] = ()
@@ -170,9 +155,7 @@ class TrainingJobSpec(Part, frozen=True, kw_only=True):
     service_account_name: (
         Annotated[ObjectName, Meta(description="Service account of the pods.", examples=["trainer"])] | None
     ) = None
-    image_pull_secrets: Annotated[
-        tuple[LocalName, ...], Meta(description="Secrets for pulling images.", max_length=8)
-    ] = ()
+    image_pull_secrets: PullSecrets = ()
     runtime_class_name: (
         Annotated[ObjectName, Meta(description="Runtime class of the pods.", examples=["nvidia"])] | None
     ) = None

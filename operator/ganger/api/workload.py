@@ -314,3 +314,24 @@ class LocalName(Part, frozen=True, kw_only=True):
     """The name of an object in the job's namespace."""
 
     name: Annotated[ObjectName, Meta(description="Name.", examples=["registry-credentials"])]
+
+
+# What a worker and a session have in the same bounds. Where no description stands here, each says what it is for.
+Image = Annotated[str, Meta(pattern=IMAGE, min_length=1, max_length=512)]
+EnvVars = Annotated[tuple[EnvVar, ...], Meta(max_length=128)]
+EnvFroms = Annotated[
+    tuple[EnvFrom, ...], Meta(description="Whole Secrets and ConfigMaps as environment.", max_length=32)
+]
+Volumes = Annotated[tuple[Volume, ...], Meta(max_length=32)]
+VolumeMounts = Annotated[tuple[VolumeMount, ...], Meta(description="Where the volumes appear.", max_length=64)]
+SharedMemory = Annotated[
+    AutoOrQuantity,
+    Meta(description="Size of /dev/shm. auto: half of the memory limit, unlimited without one.", examples=["8Gi"]),
+]
+UserCode = Annotated[Code, Meta(description="The user's code, mounted at /code, when it is not in the image.")]
+NodeSelector = Annotated[
+    dict[str, Annotated[str, Meta(pattern=LABEL_VALUE, max_length=63)]],
+    Meta(max_length=32, examples=[{"gpu": "h100"}]),
+]
+Tolerations = Annotated[tuple[Toleration, ...], Meta(max_length=32)]
+PullSecrets = Annotated[tuple[LocalName, ...], Meta(description="Secrets for pulling images.", max_length=8)]
