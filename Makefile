@@ -31,7 +31,8 @@ demo: setup ## train the main job: on the cluster of KUBECONFIG if it answers, e
 test: setup ## every test: unit, property, golden, integration (real API server), e2e (real pods)
 	@$(PY) -m ganger_dev prepare
 	@$(MAKE) check
-	@$(PYTEST) $(FAST) tests/integration tests/e2e
+	@$(MAKE) unit
+	@$(PYTEST) tests/integration tests/e2e
 
 # --- while you work ---
 
