@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments
+from ganger.cli import arguments, exports
 from ganger.cli.connection import Connection
 from ganger.cli.live import one_job
 from ganger.cli.problem import Code, Problem
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # generic from click 8.4 on, and at run time only there
 else:
     _Text = click.ParamType
 
-GOALS = ("complete", "running", "failed", "suspended", "checkpoint")
+GOALS = ("complete", "running", "failed", "suspended", "checkpoint", "exported")
 _CHECKPOINT_OF = re.compile(r"checkpoint=(\d+)", re.ASCII)
 
 
@@ -53,7 +53,8 @@ def outcome(job: TrainingJob, goal: str) -> Code | None:
     """Return the exit code once the wait is over, or None while it goes on.
 
     What was waited for is COMPLETE (0). A job that ended otherwise is FAILED at once; a complete one has run before.
-    checkpoint is any that is committed, checkpoint=STEP one of that step or a later one.
+    checkpoint is any that is committed, checkpoint=STEP one of that step or a later one. exported is each model file of
+    spec.export made and compared, which a job that is complete has.
     """
     if goal.startswith("checkpoint"):
         step, match = latest(job), _CHECKPOINT_OF.fullmatch(goal)
@@ -65,7 +66,8 @@ def outcome(job: TrainingJob, goal: str) -> Code | None:
     if goal == "running" and job.status.is_true("Running") and not job.status.finished:
         return Code.COMPLETE
     if job.status.is_true("Complete"):
-        return Code.COMPLETE if goal in ("complete", "running") else Code.FAILED
+        there = goal in ("complete", "running") or (goal == "exported" and bool(job.spec.export))
+        return Code.COMPLETE if there else Code.FAILED
     if job.status.is_true("Failed"):
         return Code.COMPLETE if goal == "failed" else Code.FAILED
     return None
@@ -78,6 +80,11 @@ def latest(job: TrainingJob) -> int | None:
 
 def refuse(job: TrainingJob, goal: str) -> None:
     """Raise the problem of a wait that could never end well."""
+    if goal == "exported" and not job.spec.export:
+        name = job.metadata.name
+        what = f"job {name} cannot be waited for: it makes no model files"
+        fix = f"'ganger export {name} --format onnx' makes them of its checkpoints, and waits"
+        raise Problem(what, "spec.export is not set", fix, code=Code.USAGE)
     if not goal.startswith("checkpoint") or job.status.finished:
         return
     name, what = job.metadata.name, f"job {job.metadata.name} cannot be waited for: it never tells of a checkpoint"
@@ -96,7 +103,8 @@ async def until(connection: Connection, name: str, goal: str, session: Session) 
             refuse(job, goal)
         code = outcome(job, goal)
         if code is not None:
-            session.terminal.data(escape(_end(job, goal, code, session)))
+            for line in _end(job, goal, code, session):
+                session.terminal.data(escape(line))
             return code
         now = f"{job.status.phase or 'Pending'} {job.status.workers or ''}".strip()
         if now != said:
@@ -110,10 +118,12 @@ async def until(connection: Connection, name: str, goal: str, session: Session) 
     )
 
 
-def _end(job: TrainingJob, goal: str, code: Code, session: Session) -> str:
+def _end(job: TrainingJob, goal: str, code: Code, session: Session) -> list[str]:
     if code == Code.COMPLETE and goal.startswith("checkpoint"):
-        return f"{job.metadata.name} has a checkpoint of step {latest(job)}"
-    return sentence(job, session.now())
+        return [f"{job.metadata.name} has a checkpoint of step {latest(job)}"]
+    if code == Code.COMPLETE and goal == "exported":
+        return [f"{job.metadata.name} has its model files", *exports.lines(job)]
+    return [sentence(job, session.now())]
 
 
 def in_words(goal: str) -> str:
@@ -133,7 +143,7 @@ def in_words(goal: str) -> str:
     default="complete",
     show_default=True,
     metavar="GOAL",
-    help="What to wait for: complete, running, failed, suspended, checkpoint or checkpoint=STEP.",
+    help="What to wait for: complete, running, failed, suspended, exported, checkpoint or checkpoint=STEP.",
 )
 @click.option(
     "--timeout", type=arguments.Duration(), metavar="DURATION", help="Give up after, as in 30m. Default: never."

@@ -194,7 +194,7 @@ class Client:
         return self._stream(changes)
 
     def wait(self, name: str, goal: str = "complete", *, seconds: float | None = None) -> TrainingJob:
-        """Return the job once it is complete, running, failed, suspended, or has a checkpoint or checkpoint=STEP.
+        """Return the job once it is complete, running, failed, suspended, exported, or has a checkpoint (=STEP).
 
         Raises Problem: its code is FAILED where the job ended otherwise, TIMEOUT after so many seconds, NOT_FOUND where
         there is no such job any more, USAGE for another goal.
