@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 # The Python client, loaded when it is asked for: a worker imports this package for its contract alone.
-_CLIENT = ("Client", "Code", "LogLine", "Problem", "TrainingJob")
+_CLIENT = ("Artifact", "Client", "Code", "DevSession", "Door", "LogLine", "Problem", "TrainingJob")
 
 
 def __getattr__(name: str) -> Any:

@@ -60,6 +60,32 @@ async def served(
 ) -> Code:
     """Forward until the session ends. Raises Problem where it has no Jupyter or its token may not be read."""
     name = found.metadata.name
+
+    def tell(why: str) -> None:
+        session.terminal.message(escape(f"a connection failed: {why}"), "dim")
+
+    async with opened(connection, found, port=port, tell=tell) as (address, watching):
+        session.terminal.data(address)
+        session.terminal.message(f"Ctrl-C ends the connection and not the session: 'ganger dev stop {name}' does that")
+        with _browser(address) if browser and sys.stdout.isatty() else contextlib.nullcontext():
+            ended = await watching
+    text = f"session {name} was deleted" if ended is None else f"session {name}: {ended.status.message}"
+    session.terminal.message(escape(text))
+    if ended is not None:
+        session.terminal.message(f"begin again with: ganger dev up {name} -n {connection.namespace}")
+    return Code.COMPLETE
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    connection: Connection, found: DevSession, *, port: int | None, tell: Callable[[str], None]
+) -> AsyncIterator[tuple[str, asyncio.Task[DevSession | None]]]:
+    """Listen at a local port and yield the address of Jupyter, with its token, and a task that ends with the session.
+
+    port: which one, None for 8888 or else a free one. tell: hears why a connection failed. Raises Problem where the
+    session has no Jupyter, its token may not be read, or the port is taken.
+    """
+    name = found.metadata.name
     if not found.spec.jupyter:
         raise Problem(
             f"session {name} has no Jupyter", "spec.jupyter is false", f"ganger dev ssh {name}", code=Code.USAGE
@@ -67,30 +93,12 @@ async def served(
     token = await _token(connection, found)
     present = Present(found)
     watching = asyncio.create_task(present.follow(connection))
-    forwarder = Forwarder(
-        connection,
-        SESSION_JUPYTER_PORT,
-        present.pod,
-        lambda why: session.terminal.message(escape(f"a connection failed: {why}"), "dim"),
-    )
+    forwarder = Forwarder(connection, SESSION_JUPYTER_PORT, present.pod, tell)
     try:
-        async with contextlib.AsyncExitStack() as stack:
-            local = await stack.enter_async_context(_listening(forwarder, port))
-            address = f"http://{LOOPBACK}:{local}/lab?token={token}"
-            session.terminal.data(address)
-            session.terminal.message(
-                f"Ctrl-C ends the connection and not the session: 'ganger dev stop {name}' does that"
-            )
-            if browser and sys.stdout.isatty():
-                stack.enter_context(_browser(address))
-            ended = await watching
+        async with _listening(forwarder, port) as local:
+            yield f"http://{LOOPBACK}:{local}/lab?token={token}", watching
     finally:
         watching.cancel()
-    text = f"session {name} was deleted" if ended is None else f"session {name}: {ended.status.message}"
-    session.terminal.message(escape(text))
-    if ended is not None:
-        session.terminal.message(f"begin again with: ganger dev up {name} -n {connection.namespace}")
-    return Code.COMPLETE
 
 
 class Present:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from ganger.api.session import DevSession
 from ganger.cli import arguments, sessions
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, Problem, doing
@@ -19,12 +20,10 @@ def stop(session: Session, target: Target, name: str) -> Code:
     """Stop a session and say what stays."""
 
     async def body(connection: Connection) -> None:
-        found = await sessions.read(connection, name)
+        found = await stopped(connection, name)
         if found.spec.suspend:
             session.terminal.data(f"{name} is stopped already")
             return
-        with doing(f"stopping session {name}"):
-            await connection.cluster.patch(DEV_SESSIONS, connection.namespace, name, {"spec": {"suspend": True}})
         session.terminal.data(f"{name} stopped")
         session.terminal.message(sessions.what_stays(found))
         session.terminal.message(f"begin again with: ganger dev up {name} -n {connection.namespace}")
@@ -50,12 +49,23 @@ def delete(session: Session, target: Target, name: str, yes: bool) -> Code:
         if not click.confirm(question, default=False, err=True):
             raise Problem("nothing was deleted")
 
-    async def body(connection: Connection) -> None:
-        # By UID: between the question and the answer another session may have taken the name.
-        with doing(f"deleting session {name}"):
-            await connection.cluster.delete(DEV_SESSIONS, connection.namespace, name, uid=found.metadata.uid)
-
-    session.with_cluster(target, body)
+    session.with_cluster(target, lambda connection: deleted(connection, found))
     session.terminal.data(f"{name} deleted")
     session.terminal.message(stays)
     return Code.COMPLETE
+
+
+async def stopped(connection: Connection, name: str) -> DevSession:
+    """Stop a session and return it as it was before. Raises Problem."""
+    found = await sessions.read(connection, name)
+    if not found.spec.suspend:
+        with doing(f"stopping session {name}"):
+            await connection.cluster.patch(DEV_SESSIONS, connection.namespace, name, {"spec": {"suspend": True}})
+    return found
+
+
+async def deleted(connection: Connection, found: DevSession) -> None:
+    """Delete this very session: another one may have taken its name. Raises Problem."""
+    name = found.metadata.name
+    with doing(f"deleting session {name}"):
+        await connection.cluster.delete(DEV_SESSIONS, connection.namespace, name, uid=found.metadata.uid)

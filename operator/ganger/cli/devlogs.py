@@ -1,5 +1,7 @@
 """`ganger dev logs`: what a session's supervisor and servers say."""
 
+from collections.abc import AsyncIterator
+
 import click
 
 from ganger.cli import arguments, sessions
@@ -22,18 +24,24 @@ def logs(session: Session, target: Target, name: str, follow: bool, tail: int | 
     """Print what a session's supervisor and servers say. Jupyter's token is in no log."""
 
     async def body(connection: Connection) -> None:
-        found = await sessions.read(connection, name)
-        pod = await sessions.pod(connection, found)
-        if pod is None:
-            what = f"session {name} has no logs now"
-            closed = sessions.closed(found)
-            raise Problem(what, f"it has no pod: {closed.why}", closed.fix, code=Code.NOT_FOUND)
-        with doing(f"reading the log of {pod.metadata.name}"):
-            stream = connection.logs.stream(
-                connection.namespace, pod.metadata.name, SESSION_CONTAINER, follow=follow, tail=tail
-            )
-            async for text in lines(stream):
-                session.terminal.data(log_line(split(text)[1].removesuffix("\r")))
+        async for line in read(connection, name, follow=follow, tail=tail):
+            session.terminal.data(log_line(line))
 
     session.with_cluster(target, body)
     return Code.COMPLETE
+
+
+async def read(connection: Connection, name: str, *, follow: bool, tail: int | None) -> AsyncIterator[str]:
+    """Yield the lines of the session's pod as they were written. Raises Problem where it has none."""
+    found = await sessions.read(connection, name)
+    pod = await sessions.pod(connection, found)
+    if pod is None:
+        what = f"session {name} has no logs now"
+        closed = sessions.closed(found)
+        raise Problem(what, f"it has no pod: {closed.why}", closed.fix, code=Code.NOT_FOUND)
+    with doing(f"reading the log of {pod.metadata.name}"):
+        stream = connection.logs.stream(
+            connection.namespace, pod.metadata.name, SESSION_CONTAINER, follow=follow, tail=tail
+        )
+        async for text in lines(stream):
+            yield split(text)[1].removesuffix("\r")

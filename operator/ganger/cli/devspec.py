@@ -74,6 +74,19 @@ def options(function: Command) -> Command:
 
 def manifest(session: Session, name: str, given: Given) -> dict[str, Any]:
     """Return the manifest of the session. Raises Problem, after every mistake was told."""
+    whole, mistakes, source = checked(name, given)
+    for mistake in mistakes:
+        session.terminal.message(str(mistake))
+    if mistakes:
+        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise Problem(
+            f"session {name} was not made", f"{count} in {source}", "correct the lines above", code=Code.USAGE
+        )
+    return whole
+
+
+def checked(name: str, given: Given) -> tuple[dict[str, Any], list[Mistake], str]:
+    """Return the manifest of the session, its mistakes, and where it comes from. Raises UsageError and Problem."""
     if given.no_ssh and given.keys:
         raise click.UsageError("--no-ssh and --ssh-key contradict each other")
     source, located = _read(given.file, name) if given.file is not None else ("the options", Located({}, {"": 1}))
@@ -94,15 +107,8 @@ def manifest(session: Session, name: str, given: Given) -> dict[str, Any]:
     whole = {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": SESSION_KIND} | located.manifest
     whole |= {"metadata": {**(located.manifest.get("metadata") or {}), "name": name}, "spec": spec}
     _, errors = check_session_manifest(whole)
-    for error in errors:
-        line = located.line(error.path) if given.file is not None else None
-        session.terminal.message(str(Mistake(source, line, str(error))))
-    if errors:
-        count = "a mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
-        raise Problem(
-            f"session {name} was not made", f"{count} in {source}", "correct the lines above", code=Code.USAGE
-        )
-    return whole
+    lined = given.file is not None
+    return whole, [Mistake(source, located.line(one.path) if lined else None, str(one)) for one in errors], source
 
 
 def with_own_keys(session: Session, whole: dict[str, Any], given: Given) -> dict[str, Any]:

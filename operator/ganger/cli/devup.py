@@ -43,7 +43,7 @@ def up(session: Session, target: Target, name: str, given: devspec.Given, no_con
     manifest = devspec.manifest(session, name, given)
 
     async def body(connection: Connection) -> Code:
-        uid, start = await _ensure(session, connection, manifest, given)
+        uid, start = await ensured(session, connection, manifest, given)
         found = await until_open(session, connection, name, uid, start)
         if no_connect:
             session.terminal.data(f"{name} runs")
@@ -58,7 +58,7 @@ def up(session: Session, target: Target, name: str, given: devspec.Given, no_con
     return session.with_cluster(target, body)
 
 
-async def _ensure(
+async def ensured(
     session: Session, connection: Connection, manifest: dict[str, Any], given: devspec.Given
 ) -> tuple[str, int]:
     """Make the session or start it again. Returns its UID and the number of the start to wait for."""

@@ -3,15 +3,18 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
 
 import click
 
+from ganger.api.status import Artifact
 from ganger.api.types import TrainingJob
 from ganger.cli import arguments, exportjob, exports, jobs, printing
 from ganger.cli.connection import Connection
 from ganger.cli.exportjob import Wish
 from ganger.cli.hint import hint
 from ganger.cli.problem import Code, Problem, doing
+from ganger.cli.reporting import Hint
 from ganger.cli.seen import Seen
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
@@ -35,6 +38,40 @@ def target_of(text: str | None) -> tuple[str, str] | None:
     if folder and (_FOLDER.fullmatch(folder) is None or {".", ".."} & set(folder.split("/"))):
         raise click.UsageError(f"--to {text!r}: the folder is relative, without '.', '..' and a slash at its end")
     return claim, folder
+
+
+def wish_of(
+    formats: Sequence[str], *, step: int | None, best: bool, to: str | None, tolerance: float, opset: int | None
+) -> Wish:
+    """Return what is asked for. Pure; raises click.UsageError where its parts contradict each other."""
+    if step is not None and best:
+        raise click.UsageError("--step names a checkpoint and --best another one: leave one out")
+    if opset is not None and "onnx" not in formats:
+        raise click.UsageError("--opset is for the format onnx alone: leave it out")
+    once = tuple(dict.fromkeys(formats))
+    return Wish(formats=once, tolerance=tolerance, opset=opset, step=step, best=best, to=target_of(to))
+
+
+async def begun(connection: Connection, name: str, wish: Wish) -> str:
+    """Create the job that makes the files and return its name. Raises Problem where none can be made."""
+    job = await jobs.job(connection, name)
+    found = exportjob.obstacle(job, wish.formats)
+    if found is not None:
+        raise Problem(f"no model file of {name} can be made", *found, code=Code.USAGE)
+    manifest = exportjob.manifest(job, wish, secrets.token_hex(2))
+    with doing(f"submitting the export of {name}"):
+        return (await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)).name
+
+
+async def files_of(
+    session: Session, connection: Connection, ended: TrainingJob
+) -> tuple[tuple[Artifact, ...], Hint | None]:
+    """Return what the job made, and why it did not make the rest, None where it made all."""
+    pods = sorted(await jobs.pods(connection, ended), key=attempt_of)
+    files = artifacts(report(pods[-1])) if pods else ()
+    if not ended.status.is_true("Failed"):
+        return files, None
+    return files, hint(Seen(job=ended, pods=tuple(pods), now=session.now()))
 
 
 @click.command()
@@ -82,33 +119,21 @@ def export(
     2    this job has no model to export    3    there is no such job
     4    the time is over: it goes on       5    the cluster refused
     """
-    if step is not None and best:
-        raise click.UsageError("--step names a checkpoint and --best another one: leave one out")
-    if opset is not None and "onnx" not in formats:
-        raise click.UsageError("--opset is for the format onnx alone: leave it out")
-    wish = Wish(
-        formats=tuple(dict.fromkeys(formats)), tolerance=tolerance, opset=opset, step=step, best=best, to=target_of(to)
-    )
+    wish = wish_of(formats, step=step, best=best, to=to, tolerance=tolerance, opset=opset)
 
     async def body(connection: Connection) -> Code:
-        job = await jobs.job(connection, name)
-        found = exportjob.obstacle(job, wish.formats)
-        if found is not None:
-            raise Problem(f"no model file of {name} can be made", *found, code=Code.USAGE)
-        manifest = exportjob.manifest(job, wish, secrets.token_hex(2))
-        with doing(f"submitting the export of {name}"):
-            made = await connection.cluster.create(TRAINING_JOBS, connection.namespace, manifest)
-        session.terminal.message(escape(f"{made.name} makes them; follow it with: ganger logs -f {made.name}"))
+        made = await begun(connection, name, wish)
+        session.terminal.message(escape(f"{made} makes them; follow it with: ganger logs -f {made}"))
         try:
             async with asyncio.timeout(timeout):
-                code = await until(connection, made.name, "complete", session)
+                code = await until(connection, made, "complete", session)
         except TimeoutError:
-            fix = f"it goes on: 'ganger wait {made.name}', and 'ganger status {made.name}' tells what it waits for"
-            raise Problem(f"{made.name} is not complete after {timeout} s", "", fix, code=Code.TIMEOUT) from None
+            fix = f"it goes on: 'ganger wait {made}', and 'ganger status {made}' tells what it waits for"
+            raise Problem(f"{made} is not complete after {timeout} s", "", fix, code=Code.TIMEOUT) from None
         except asyncio.CancelledError:
-            session.terminal.message(escape(f"{made.name} goes on; 'ganger delete {made.name}' ends it"))
+            session.terminal.message(escape(f"{made} goes on; 'ganger delete {made}' ends it"))
             raise
-        await _tell(session, connection, await jobs.job(connection, made.name), output)
+        await _tell(session, connection, await jobs.job(connection, made), output)
         return code
 
     return session.with_cluster(target, body)
@@ -116,15 +141,12 @@ def export(
 
 async def _tell(session: Session, connection: Connection, ended: TrainingJob, output: str) -> None:
     """Print what was made, and why the rest was not."""
-    pods = sorted(await jobs.pods(connection, ended), key=attempt_of)
-    files = artifacts(report(pods[-1])) if pods else ()
+    files, found = await files_of(session, connection, ended)
     if output == "json":
         session.terminal.data(printing.as_json(exports.as_values(files)))
     else:
         for line in exports.table(files) if files else ():
             session.terminal.data(escape(line))
-    if ended.status.is_true("Failed"):
-        found = hint(Seen(job=ended, pods=tuple(pods), now=session.now()))
-        if found is not None:
-            session.terminal.message(escape(f"  why: {found.cause}"))
-            session.terminal.message(escape(f"  fix: {found.fix}"))
+    if found is not None:
+        session.terminal.message(escape(f"  why: {found.cause}"))
+        session.terminal.message(escape(f"  fix: {found.fix}"))

@@ -1,65 +1,34 @@
 """`Client`: one way to a cluster, and the verbs of `ganger` as calls that return typed values."""
 
-import asyncio
 import builtins
 import os
-import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from ganger.api.defaults import fill
-from ganger.api.status import CheckpointStatus, TrainingJobStatus
+from ganger.api.status import Artifact, CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob, decode
 from ganger.cli import cp, jobs, report, request, retry, setting, status, submit, suspension, wait
 from ganger.cli import metrics as figures
 from ganger.cli.connection import Connection
 from ganger.cli.live import one_job
 from ganger.cli.podlog import Range
-from ganger.cli.problem import Code, Problem, doing, from_api
+from ganger.cli.problem import Code, Problem, doing
 from ganger.cli.render import IMAGE, placed
 from ganger.cli.sentence import sentence
-from ganger.cli.session import Session, Target
-from ganger.cli.terminal import Terminal
-from ganger.client import following, given
-from ganger.client.background import Background
+from ganger.client import exporting, following, given
 from ganger.client.following import LogLine
 from ganger.client.given import Manifest
-from ganger.kube.errors import ApiError
+from ganger.client.link import Link, target, within
+from ganger.client.sessions import Sessions
+from ganger.contract import EXPORT_TOLERANCE
 from ganger.kube.resources import TRAINING_JOBS
 from ganger.plan import exportpod
 from ganger.plan.site import Site
-
-T = TypeVar("T")
-
-
-class _Silent(Terminal):
-    """Nobody reads along: what a command would say is in what a call returns."""
-
-    def data(self, text: str) -> None:
-        return
-
-    def message(self, text: str, *styles: str) -> None:
-        return
-
-
-@asynccontextmanager
-async def _within(seconds: float | None, what: str) -> AsyncIterator[None]:
-    """Turn the end of the time into a Problem. what: what is not the case then."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        fix = "'describe' tells what the job does or waits for"
-        raise Problem(f"{what} after {seconds} s", "", fix, code=Code.TIMEOUT) from None
-
-
-def _warn(text: str) -> None:
-    warnings.warn(f"the API server warns: {text}", stacklevel=2)
 
 
 class Client:
@@ -80,20 +49,8 @@ class Client:
         act_as_groups: tuple[str, ...] = (),
         request_seconds: int | None = None,
     ) -> None:
-        self._target = Target(
-            namespace=namespace,
-            context=context,
-            kubeconfig=os.fspath(kubeconfig) if kubeconfig is not None else None,
-            act_as=act_as,
-            act_as_groups=act_as_groups,
-            seconds=request_seconds,
-        )
-        self._session = Session(terminal=_Silent())
-        self._background = Background()
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._connection: Connection | None = None
-        self._closed = False
+        self._link = Link(target(namespace, context, kubeconfig, act_as, act_as_groups, request_seconds))
+        self.sessions = Sessions(self._link)
 
     def __enter__(self) -> Self:
         return self
@@ -105,15 +62,12 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; iterators that still wait end with an error."""
-        if not self._closed:
-            self._closed = True
-            self._background.run(self._stack.aclose())
-            self._background.close()
+        self._link.close()
 
     @property
     def namespace(self) -> str:
         """The namespace that calls are about: the one that was named, else that of the context or of the pod."""
-        return self._run(self._open()).namespace
+        return self._link.namespace
 
     # --- without a cluster -------------------------------------------------------------------------------------------
     @staticmethod
@@ -141,25 +95,25 @@ class Client:
         document = given.document(manifest, needed=False, alone=True)
 
         async def body(connection: Connection) -> TrainingJob:
-            where = replace(connection, namespace=submit.namespace_of(document, self._target, connection))
-            created = await submit.send(self._session, where, document, if_exists)
+            where = replace(connection, namespace=submit.namespace_of(document, self._link.target, connection))
+            created = await submit.send(self._link.session, where, document, if_exists)
             return await jobs.job(where, created.name)
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def rehearse(self, manifest: Manifest) -> TrainingJob:
         """Return the job as the API server would store it; nothing is stored."""
         document = given.document(manifest, needed=False, alone=True)
 
         async def body(connection: Connection) -> TrainingJob:
-            where = replace(connection, namespace=submit.namespace_of(document, self._target, connection))
+            where = replace(connection, namespace=submit.namespace_of(document, self._link.target, connection))
             return decode(await submit.rehearse(where, document))
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def get(self, name: str) -> TrainingJob:
         """Return a job."""
-        return self._with_cluster(lambda connection: jobs.job(connection, name))
+        return self._link.call(lambda connection: jobs.job(connection, name))
 
     def status(self, name: str) -> TrainingJobStatus:
         """Return what the operator says of a job."""
@@ -169,9 +123,9 @@ class Client:
         """Return the page of `ganger status`: what the job does, what it waits for and what to do about it."""
 
         async def body(connection: Connection) -> str:
-            return "\n".join(report.page(await status.look(connection, name, self._session)))
+            return "\n".join(report.page(await status.look(connection, name, self._link.session)))
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def metrics(self, name: str) -> dict[str, Any]:
         """Return the newest figures of the training by name; what nobody has reported is absent."""
@@ -191,7 +145,7 @@ class Client:
                 if job.status.finished:
                     return
 
-        return self._stream(changes)
+        return self._link.stream(changes)
 
     def wait(self, name: str, goal: str = "complete", *, seconds: float | None = None) -> TrainingJob:
         """Return the job once it is complete, running, failed, suspended, exported, or has a checkpoint (=STEP).
@@ -203,10 +157,10 @@ class Client:
             raise Problem(f"{goal!r} is {wait.NO_GOAL}", code=Code.USAGE)
 
         async def body(connection: Connection) -> TrainingJob:
-            async with _within(seconds, f"job {name} is not {wait.in_words(goal)}"):
+            async with within(seconds, f"job {name} is not {wait.in_words(goal)}"):
                 return await self._until(connection, name, goal)
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def logs(
         self,
@@ -224,21 +178,21 @@ class Client:
         """
         if follow and attempt is not None:
             raise Problem("an earlier attempt cannot be followed", "", "leave attempt or follow out", code=Code.USAGE)
-        since = self._session.now() - timedelta(seconds=since_seconds) if since_seconds is not None else None
+        since = self._link.session.now() - timedelta(seconds=since_seconds) if since_seconds is not None else None
         wanted = Range(tail=tail, since=since)
-        return self._stream(
+        return self._link.stream(
             lambda connection: following.lines(
-                connection, self._session, name, follow=follow, worker=worker, attempt=attempt, wanted=wanted
+                connection, self._link.session, name, follow=follow, worker=worker, attempt=attempt, wanted=wanted
             )
         )
 
     def suspend(self, name: str) -> None:
         """Stop a job after a checkpoint. Does nothing where it is suspended already."""
-        self._with_cluster(lambda connection: suspension.change(connection, name, suspended=True))
+        self._link.call(lambda connection: suspension.change(connection, name, suspended=True))
 
     def resume(self, name: str) -> None:
         """Let a suspended job go on from its checkpoint. Does nothing where it is not suspended."""
-        self._with_cluster(lambda connection: suspension.change(connection, name, suspended=False))
+        self._link.call(lambda connection: suspension.change(connection, name, suspended=False))
 
     def set(
         self, name: str, settings: Mapping[str, Any], *, wait: bool = False, seconds: float | None = None
@@ -250,29 +204,29 @@ class Client:
         changes = setting.checked(settings)
 
         async def body(connection: Connection) -> TrainingJob:
-            job, _ = await setting.send(connection, self._session, name, changes, waits=wait)
+            job, _ = await setting.send(connection, self._link.session, name, changes, waits=wait)
             if not wait:
                 return await jobs.job(connection, name)
-            async with _within(seconds, f"job {name} does not train with it"):
-                return await setting.answered(connection, job, changes, self._session)
+            async with within(seconds, f"job {name} does not train with it"):
+                return await setting.answered(connection, job, changes, self._link.session)
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def request_checkpoint(self, name: str, *, wait: bool = False, seconds: float | None = None) -> TrainingJob:
         """Ask a running job to save now. Returns the job. wait: until the checkpoint is committed."""
 
         async def body(connection: Connection) -> TrainingJob:
-            job, asked = await request.ask(connection, self._session, name, "checkpoint", waits=wait)
+            job, asked = await request.ask(connection, self._link.session, name, "checkpoint", waits=wait)
             if not wait:
                 return await jobs.job(connection, name)
-            async with _within(seconds, f"job {name} has no new checkpoint"):
-                return await request.committed(connection, job, asked, self._session)
+            async with within(seconds, f"job {name} has no new checkpoint"):
+                return await request.committed(connection, job, asked, self._link.session)
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     def request_stacks(self, name: str) -> None:
         """Ask every worker to write into its log where its processes are."""
-        self._with_cluster(lambda connection: request.ask(connection, self._session, name, "stacks"))
+        self._link.call(lambda connection: request.ask(connection, self._link.session, name, "stacks"))
 
     def retry(self, name: str) -> TrainingJob:
         """Make a failed job anew, under its name and from its newest checkpoint. Returns the new one.
@@ -281,10 +235,32 @@ class Client:
         """
 
         async def body(connection: Connection) -> TrainingJob:
-            await retry.again(connection, self._session, name)
+            await retry.again(connection, self._link.session, name)
             return await jobs.job(connection, name)
 
-        return self._with_cluster(body)
+        return self._link.call(body)
+
+    def export(
+        self,
+        name: str,
+        formats: str | Sequence[str],
+        *,
+        step: int | None = None,
+        best: bool = False,
+        to: str | None = None,
+        tolerance: float = EXPORT_TOLERANCE,
+        opset: int | None = None,
+        seconds: float | None = None,
+    ) -> tuple[Artifact, ...]:
+        """Make model files from a checkpoint of a job, by a job of its own, and return them once each was compared.
+
+        formats: one or several of onnx, torch-export, torchscript, safetensors. step, best: of which checkpoint, else
+        of the newest. to: CLAIM[:FOLDER], else exports/ beside the checkpoints. tolerance: largest absolute difference
+        from the model. seconds: how long to wait; the export goes on after it. Raises Problem: its code is FAILED where
+        a file was not made, USAGE where none can be.
+        """
+        wish = exporting.wish(formats, step=step, best=best, to=to, tolerance=tolerance, opset=opset)
+        return self._link.call(lambda connection: exporting.made(self._link, connection, name, wish, seconds))
 
     def fetch(self, name: str, path: str, destination: str | os.PathLike[str]) -> None:
         """Copy a file or folder of a job to this machine, whole or not at all.
@@ -293,12 +269,12 @@ class Client:
         or a name that is not. Where no worker runs, a pod with the job's volumes is made and deleted.
         """
         far, near = cp.Remote(name, path), Path(destination)
-        self._with_cluster(lambda connection: cp.fetch(connection, self._session, far, near, None))
+        self._link.call(lambda connection: cp.fetch(connection, self._link.session, far, near, None))
 
     def send(self, source: str | os.PathLike[str], name: str, path: str) -> None:
         """Copy a file or folder of this machine to a job; into a folder where path ends with /."""
         near, far = Path(source), cp.Remote(name, path)
-        self._with_cluster(lambda connection: cp.send(connection, self._session, near, far, None))
+        self._link.call(lambda connection: cp.send(connection, self._link.session, near, far, None))
 
     def delete(self, name: str) -> None:
         """Delete a job and its pods; whether its checkpoints stay, spec.checkpoint.volume.whenDeleted says."""
@@ -308,7 +284,7 @@ class Client:
             with doing(f"deleting job {name}"):
                 await connection.cluster.delete(TRAINING_JOBS, connection.namespace, name, uid=job.metadata.uid)
 
-        self._with_cluster(body)
+        self._link.call(body)
 
     # --- all jobs ----------------------------------------------------------------------------------------------------
     def list(self, *, labels: str = "", all_namespaces: bool = False) -> builtins.list[TrainingJob]:
@@ -320,7 +296,7 @@ class Client:
                 found, _ = await jobs.items(connection, TRAINING_JOBS, where, label_selector=labels)
             return [jobs.typed(one, TrainingJob) for one in found]
 
-        return self._with_cluster(body)
+        return self._link.call(body)
 
     # --- how ---------------------------------------------------------------------------------------------------------
     async def _until(self, connection: Connection, name: str, goal: str) -> TrainingJob:
@@ -330,44 +306,6 @@ class Client:
             if code == Code.COMPLETE:
                 return job
             if code is not None:
-                said = sentence(job, self._session.now())
+                said = sentence(job, self._link.session.now())
                 raise Problem(f"job {name} is not {wait.in_words(goal)}", said, "'describe' tells more", code=code)
         raise Problem(f"job {name} was deleted", "", "'list' shows what is left", code=Code.NOT_FOUND)
-
-    async def _open(self) -> Connection:
-        async with self._opening:
-            if self._connection is None:
-                self._connection = await self._stack.enter_async_context(self._session.connect(self._target))
-                self._connection.warnings.tell = _warn
-            return self._connection
-
-    def _with_cluster(self, body: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        async def connected() -> T:
-            return await body(await self._open())
-
-        return self._run(connected())
-
-    def _stream(self, make: Callable[[Connection], AsyncIterator[T]]) -> Iterator[T]:
-        self._refuse_closed()
-
-        async def connected() -> AsyncIterator[T]:
-            async for item in make(await self._open()):
-                yield item
-
-        try:
-            yield from self._background.iterate(connected())
-        except ApiError as error:
-            raise from_api(error, "the request") from error
-
-    def _run(self, body: Coroutine[Any, Any, T]) -> T:
-        if self._closed:
-            body.close()
-        self._refuse_closed()
-        try:
-            return self._background.run(body)
-        except ApiError as error:
-            raise from_api(error, "the request") from error
-
-    def _refuse_closed(self) -> None:
-        if self._closed:
-            raise Problem("the client is closed", "", "make another one", code=Code.USAGE)

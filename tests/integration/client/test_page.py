@@ -1,5 +1,6 @@
 """The code of docs/python.md, run block by block against the real API server; a thread plays the operator."""
 
+import json
 import re
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.integration
 __all__ = ["ganger"]
 PAGE = (Path(__file__).parents[3] / "docs" / "python.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+FILE = {"format": "onnx", "path": "exports/onnx/model.onnx", "sha256": "ab" * 32, "bytes": 7, "maxAbsDiff": 2e-6}
 MORE = "  config: {lr: 0.1}\n  checkpoint: {volume: {size: 1Gi}, everySteps: 10}\n"
 
 
@@ -21,6 +23,7 @@ class Operator(threading.Thread):
     def __init__(self, ganger):
         super().__init__()
         self._ganger = ganger
+        self._sessions = f"/apis/ganger.dev/v1alpha1/namespaces/{ganger.namespace}/devsessions"
         self._over = threading.Event()
         self._ages: dict[str, int] = {}
         self.error: Exception | None = None
@@ -30,6 +33,8 @@ class Operator(threading.Thread):
             while not self._over.wait(0.1):
                 for job in self._ganger.api.get(self._ganger.jobs)["items"]:
                     self._play(job)
+                for session in self._ganger.api.get(self._sessions)["items"]:
+                    self._open(session)
         except Exception as error:  # noqa: BLE001 - told by the test
             self.error = error
 
@@ -50,12 +55,42 @@ class Operator(threading.Thread):
         live = job["spec"].get("liveConfig", {})
         status["liveConfig"] = [{"name": key, "value": str(value), "appliedAtStep": 7} for key, value in live.items()]
         asked = job["metadata"].get("annotations", {}).get("ganger.dev/checkpoint-requested-at")
-        if asked:
-            status["checkpoint"] = {"latestStep": age, "latestTime": asked}
+        status["checkpoint"] = {"latestStep": age} | ({"latestTime": asked} if asked else {})
         done = age > 5 and name != "tuned"
+        if done and "-export-" in name:
+            self._made(job)
         self._ganger.says(
             "Complete" if done else "Running", name=name, **status | {"phase": "Complete" if done else "Running"}
         )
+
+    def _made(self, job):
+        """Leave the pod of an export, with the last word of its program."""
+        name, uid, api = job["metadata"]["name"], job["metadata"]["uid"], self._ganger.api
+        owner = {"apiVersion": "ganger.dev/v1alpha1", "kind": "TrainingJob", "name": name, "uid": uid}
+        labels = {"ganger.dev/job-uid": uid, "ganger.dev/attempt": "0", "ganger.dev/worker": "0"}
+        metadata = {"name": f"{name}-0-0", "labels": labels, "ownerReferences": [owner | {"controller": True}]}
+        api.create(
+            self._ganger.pods, {"metadata": metadata, "spec": {"containers": [{"name": "trainer", "image": "i"}]}}
+        )
+        ended = {"exitCode": 0, "message": json.dumps({"outcome": "Done", "artifacts": [FILE]})}
+        trainer = {"name": "trainer", "state": {"terminated": ended}, "image": "i", "imageID": "", "ready": False}
+        status = {"phase": "Succeeded", "containerStatuses": [trainer | {"restartCount": 0}]}
+        api.merge(f"{self._ganger.pods}/{name}-0-0/status", {"status": status})
+
+    def _open(self, session):
+        name = session["metadata"]["name"]
+        if session.get("status", {}).get("phase"):
+            return
+        secret = {"metadata": {"name": f"{name}-dev"}, "stringData": {"token": "canary-token"}}
+        self._ganger.api.create(f"/api/v1/namespaces/{self._ganger.namespace}/secrets", secret)
+        status = {
+            "phase": "Running",
+            "start": 0,
+            "pod": f"{name}-dev-0",
+            "secretName": f"{name}-dev",
+            "message": "open",
+        }
+        self._ganger.api.merge(f"{self._sessions}/{name}/status", {"status": status})
 
 
 def test_the_page_does_what_it_says(ganger, monkeypatch, tmp_path, capfd):
@@ -75,13 +110,18 @@ def test_the_page_does_what_it_says(ganger, monkeypatch, tmp_path, capfd):
 
     said = capfd.readouterr().out
     assert operator.error is None
-    assert 5 == len(BLOCKS)
+    assert 7 == len(BLOCKS)
     assert "digits 2\n['Service', 'PersistentVolumeClaim', 'Pod', 'Pod']\n" in said
     assert "digits is running: step" in said
     assert "Complete Progress(" in said
     assert re.search(r"search-\d is the best of \{'search-0': 0", said)
     assert "saved at step" in said
+    assert "onnx exports/onnx/model.onnx" in said
+    assert re.search(r"Jupyter of try answers at http://127.0.0.1:\d+\n\['try'\]\n", said)
+    assert "canary-token" not in said
     assert "there is no job nobody in namespace" in said
     assert {"digits", "search-0", "search-1", "search-2"} == {
-        job["metadata"]["name"] for job in ganger.api.get(ganger.jobs)["items"]
+        job["metadata"]["name"]
+        for job in ganger.api.get(ganger.jobs)["items"]
+        if "-export-" not in job["metadata"]["name"]
     }

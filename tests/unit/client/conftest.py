@@ -17,5 +17,7 @@ def ganger(capsys):
 @pytest.fixture
 def client(ganger, monkeypatch):
     with Client() as client:
-        client._session = Session(terminal=client._session.terminal, connect=ganger._connect, now=lambda: ganger.now)
+        client._link.session = Session(
+            terminal=client._link.session.terminal, connect=ganger._connect, now=lambda: ganger.now
+        )
         yield client
