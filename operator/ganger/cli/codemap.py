@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from ganger.api.manifest import Located
 from ganger.api.observed import Metadata
-from ganger.cli import jobs, notebookjob
+from ganger.cli import jobs, work
 from ganger.cli.connection import Connection
 from ganger.cli.manifests import Document
-from ganger.cli.notebookjob import Work
 from ganger.cli.problem import doing
+from ganger.cli.work import Work
 from ganger.contract import API_GROUP, API_VERSION, KIND
 from ganger.kube.errors import AlreadyExists, ApiError, NotFound
 from ganger.kube.resources import CONFIG_MAPS
@@ -62,7 +62,7 @@ async def carried(
 
 async def _create(connection: Connection, job: str, made: Work) -> Metadata:
     """Create the ConfigMap, or take one of the same content that nobody owns. Raises Problem."""
-    manifest = notebookjob.config_map(job, made, connection.namespace)
+    manifest = work.config_map(job, made, connection.namespace)
     name = manifest["metadata"]["name"]
     with doing(f"storing the code of {job} in namespace {connection.namespace}"):
         try:

@@ -19,17 +19,18 @@ import msgspec
 
 from ganger.api.defaults import fill
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, exports, localdata, machine, manifests, notebookjob, profiles
+from ganger.cli import arguments, codeoptions, exports, localdata, machine, manifests, profiles
+from ganger.cli.codeoptions import Asked
 from ganger.cli.hint import hint
 from ganger.cli.lines import Printer
 from ganger.cli.local import LocalGang
-from ganger.cli.notebookjob import Work
 from ganger.cli.problem import Code, Problem, missing_library
 from ganger.cli.render import IMAGE, placed
 from ganger.cli.seen import Seen
 from ganger.cli.sentence import sentence
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
+from ganger.cli.work import Work
 from ganger.contract import METRICS_PORT
 from ganger.plan import data
 from ganger.plan.environment import processes_per_worker
@@ -48,7 +49,7 @@ _SIGNALS = {signal.SIGINT: Code.INTERRUPTED, signal.SIGTERM: Code.TERMINATED, si
     help="Where checkpoints are kept. Default: ganger-runs/JOB/checkpoints.",
 )
 @profiles.option
-@notebookjob.options
+@codeoptions.options
 @click.option("--no-prefix", is_flag=True, help="Write the output of the workers as it is, without their names.")
 @arguments.common
 @arguments.pass_session
@@ -58,10 +59,7 @@ def run(
     options: tuple[str, ...],
     checkpoints: Path | None,
     profile_files: tuple[str, ...],
-    notebook: Path | None,
-    function: str,
-    task: str,
-    name: str | None,
+    asked: Asked,
     no_prefix: bool,
 ) -> Code:
     """Run a job as local processes, without a cluster.
@@ -74,10 +72,9 @@ def run(
     2    the manifest is wrong          130  Ctrl-C
     """
     made: Work | None = None
-    if notebook is not None:
-        (document,), made = notebookjob.of(session, notebook, (*files, *options), function, task, name, mounted=False)
+    if (found := codeoptions.of(session, asked, (*files, *options), mounted=False)) is not None:
+        document, made = found
     else:
-        notebookjob.refuse_alone(function, task, name)
         sources = profiles.resolved(files, options, profile_files)
         document = manifests.one(manifests.jobs(session, sources, what="nothing was started"), what="run")
     assert document.job is not None
@@ -97,12 +94,13 @@ def run(
 
 
 def _with_code(environ: Mapping[str, str], made: Work | None, scratch: Path) -> Mapping[str, str]:
-    """Return the environment in which Python finds the module of the notebook, as it finds /code in a pod."""
+    """Return the environment in which Python finds the code that goes along, as it finds /code in a pod."""
     if made is None:
         return environ
     folder = scratch / "code"
     folder.mkdir()
-    (folder / f"{made.module}.py").write_text(made.text, encoding="utf-8")
+    for name, text in made.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
     paths = os.pathsep.join(filter(None, (os.fspath(folder), environ.get("PYTHONPATH"))))
     return dict(environ) | {"PYTHONPATH": paths}
 

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,19 +10,20 @@ import msgspec
 
 from ganger.api.observed import Metadata
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, codemap, figures, jobs, manifests, notebookjob, printing
+from ganger.cli import arguments, codemap, codeoptions, figures, jobs, manifests, printing, work
+from ganger.cli.codeoptions import Asked
 from ganger.cli.connection import Connection
 from ganger.cli.follow import Follower
 from ganger.cli.lines import Printer
 from ganger.cli.live import one_job
 from ganger.cli.manifests import Document, Mistake, Source
-from ganger.cli.notebookjob import Work
 from ganger.cli.problem import Code, Problem, doing, from_api
 from ganger.cli.render import placed
 from ganger.cli.sentence import sentence
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
 from ganger.cli.wait import outcome
+from ganger.cli.work import Work
 from ganger.contract import PROFILE_KIND, SESSION_KIND
 from ganger.kube.errors import AlreadyExists, ApiError, Invalid, NotFound
 from ganger.kube.resources import TRAINING_JOBS
@@ -41,7 +41,7 @@ GONE_SECONDS = 60  # a job goes at once; only a finalizer of somebody else's cou
     show_default=True,
     help="What to do about a job of that name. replace deletes it; its checkpoints stay unless whenDeleted is Delete.",
 )
-@notebookjob.options
+@codeoptions.options
 @click.option(
     "--dry-run",
     type=click.Choice(("client", "server")),
@@ -56,10 +56,7 @@ def submit(
     options: tuple[str, ...],
     watch: bool,
     if_exists: str,
-    notebook: Path | None,
-    function: str,
-    task: str,
-    name: str | None,
+    asked: Asked,
     dry_run: str | None,
 ) -> Code:
     """Send a job to the cluster; --watch follows it.
@@ -69,6 +66,7 @@ def submit(
       ganger submit -f job.yaml --watch
       ganger submit --from-notebook try.ipynb                  its cells, as a script
       ganger submit --from-notebook try.ipynb --function main -f job.yaml
+      ganger submit --from-function train.py:main --arg lr=1e-3 -f job.yaml
 
     \b
     0    it is submitted; with --watch: complete    1    it failed (--watch)
@@ -76,10 +74,9 @@ def submit(
     5    the cluster refused or is away             130  Ctrl-C: the job goes on
     """
     made: Work | None = None
-    if notebook is not None:
-        documents, made = notebookjob.of(session, notebook, (*files, *options), function, task, name, mounted=True)
+    if (found := codeoptions.of(session, asked, (*files, *options), mounted=True)) is not None:
+        documents, made = [found[0]], found[1]
     else:
-        notebookjob.refuse_alone(function, task, name)
         sources = [without_profiles(source) for source in manifests.read(files, options)]
         documents = manifests.jobs(session, sources, what="nothing was submitted")
     if watch and dry_run:
@@ -142,7 +139,7 @@ def _to_send(
     for document in documents:
         namespace = _named(document, target)
         if made is not None:
-            carried = notebookjob.config_map(document.name, made, namespace)
+            carried = work.config_map(document.name, made, namespace)
             objects.append(carried)
             text = f"applied by kubectl, ConfigMap {carried['metadata']['name']} stays when the job is deleted"
             session.terminal.message(escape(text))

@@ -2,7 +2,7 @@
 
 import builtins
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +12,17 @@ from typing import Any, Literal, Self
 from ganger.api.defaults import fill
 from ganger.api.status import Artifact, CheckpointStatus, TrainingJobStatus
 from ganger.api.types import TrainingJob, decode
-from ganger.cli import cp, jobs, report, request, retry, setting, status, submit, suspension, wait
+from ganger.cli import codemap, cp, jobs, report, request, retry, setting, status, submit, suspension, wait
 from ganger.cli import metrics as figures
 from ganger.cli.connection import Connection
 from ganger.cli.live import one_job
+from ganger.cli.manifests import Document
 from ganger.cli.podlog import Range
 from ganger.cli.problem import Code, Problem, doing
 from ganger.cli.render import IMAGE, placed
 from ganger.cli.sentence import sentence
-from ganger.client import exporting, following, given
+from ganger.cli.work import Work
+from ganger.client import exporting, following, functions, given
 from ganger.client.following import LogLine
 from ganger.client.given import Manifest
 from ganger.client.link import Link, target, within
@@ -92,14 +94,26 @@ class Client:
     # --- one job -----------------------------------------------------------------------------------------------------
     def submit(self, manifest: Manifest, *, if_exists: Literal["fail", "skip", "replace"] = "fail") -> TrainingJob:
         """Create the job and return it as it is stored. if_exists: what to do about a job of that name."""
-        document = given.document(manifest, needed=False, alone=True)
+        return self._sent(given.document(manifest, needed=False, alone=True), None, if_exists)
 
-        async def body(connection: Connection) -> TrainingJob:
-            where = replace(connection, namespace=submit.namespace_of(document, self._link.target, connection))
-            created = await submit.send(self._link.session, where, document, if_exists)
-            return await jobs.job(where, created.name)
+    def submit_function(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        manifest: Manifest | None = None,
+        name: str | None = None,
+        if_exists: Literal["fail", "skip", "replace"] = "fail",
+    ) -> TrainingJob:
+        """Create a job that calls a function of a file, and return it as it is stored.
 
-        return self._link.call(body)
+        The file goes along, as with `ganger submit --from-function`: not what stands beside it, and nothing that the
+        function holds. arguments: by name, as JSON has values; they are spec.config of the job. manifest: what says the
+        rest of the job. name: of the job, else that of the manifest or the function. Raises Problem for a lambda, a
+        function inside of another one, a method, and what a file has that a job has not.
+        """
+        document, made = functions.document(function, arguments or {}, manifest, name)
+        return self._sent(document, made, if_exists)
 
     def rehearse(self, manifest: Manifest) -> TrainingJob:
         """Return the job as the API server would store it; nothing is stored."""
@@ -299,6 +313,16 @@ class Client:
         return self._link.call(body)
 
     # --- how ---------------------------------------------------------------------------------------------------------
+    def _sent(self, document: Document, made: Work | None, if_exists: str) -> TrainingJob:
+        async def body(connection: Connection) -> TrainingJob:
+            where = replace(connection, namespace=submit.namespace_of(document, self._link.target, connection))
+            async with codemap.carried(where, document, made) as (carrying, own):
+                created = await submit.send(self._link.session, where, carrying, if_exists)
+                await own(created)
+            return await jobs.job(where, created.name)
+
+        return self._link.call(body)
+
     async def _until(self, connection: Connection, name: str, goal: str) -> TrainingJob:
         async for job in one_job(connection, name):
             wait.refuse(job, goal)

@@ -23,7 +23,7 @@ def source(manifest: Manifest) -> Source:
         if path.is_dir():
             raise Problem(f"{path} is a folder", "", "name the file of one job", code=Code.USAGE)
         return manifests.checked(str(path), path.read_bytes)
-    whole = _written(manifest) if isinstance(manifest, TrainingJob) else dict(manifest)
+    whole = written(manifest) if isinstance(manifest, TrainingJob) else dict(manifest)
     try:
         text = msgspec.json.encode(whole)
     except (TypeError, ValueError) as error:
@@ -52,7 +52,7 @@ def document(manifest: Manifest, *profile_files: str | os.PathLike[str], needed:
     return manifests.one(jobs, what="this")
 
 
-def _written(job: TrainingJob) -> dict[str, Any]:
+def written(job: TrainingJob) -> dict[str, Any]:
     """Return the manifest that a person would have written for the job: without what the API server adds."""
     told = {
         "name": job.metadata.name,

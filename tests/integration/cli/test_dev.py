@@ -118,3 +118,21 @@ def test_the_server_takes_both_objects_of_a_dry_run_as_they_are_printed(ganger, 
     ganger.api.create(f"/api/v1/namespaces/{ganger.namespace}/configmaps", carried)
     ganger.api.create(f"{ganger.jobs}", job)
     assert carried["metadata"]["name"] == ganger.job("try")["spec"]["code"]["configMap"]["name"]
+
+
+def test_the_code_of_a_function_is_stored_owned_and_its_arguments_are_the_config(ganger, tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text("def main(lr, sizes=()):\n    print('héllo', lr)\n")
+
+    said = ganger("submit", "--from-function", f"{path}:main", "--arg", "lr=1e-3", "--arg", "sizes=[64,32]")
+
+    assert (0, "main submitted\n") == (said.code, said.out), said.err
+    job = ganger.job("main")
+    assert ({"lr": 0.001, "sizes": [64, 32]}, ["-m", "train_function_entry"]) == (
+        job["spec"]["config"],
+        job["spec"]["script"],
+    )
+    maps = f"/api/v1/namespaces/{ganger.namespace}/configmaps"
+    stored = ganger.api.get(f"{maps}/{job['spec']['code']['configMap']['name']}")
+    assert path.read_text() == stored["data"]["train_function.py"]
+    assert [job["metadata"]["uid"]] == [one["uid"] for one in stored["metadata"]["ownerReferences"]]

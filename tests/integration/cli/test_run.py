@@ -83,6 +83,21 @@ def test_a_gang_of_two_trains_with_checkpoints_in_a_folder_of_the_job(tmp_path):
     assert {"step_400", "step_460"} <= {path.name for path in kept.iterdir()}
 
 
+def test_a_function_is_called_on_every_rank_with_the_config_and_the_arguments(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import os\n\ndef fit(lr, steps):\n    print('fit', __name__, lr, steps, os.environ['RANK'])\n"
+    )
+    (tmp_path / "base.yaml").write_text(
+        "apiVersion: ganger.dev/v1alpha1\nkind: TrainingJob\nspec: {workers: 2, config: {lr: 0.5, steps: 1}}\n"
+    )
+
+    code, out, err = run(tmp_path, "--from-function", "train.py:fit", "--arg", "steps=[1, 2]", "-f", "base.yaml")
+
+    assert 0 == code, out + err
+    said = {line for line in out.splitlines() if "fit" in line}
+    assert {f"worker-{rank} | fit train_function 0.5 [1, 2] {rank}" for rank in (0, 1)} == said
+
+
 def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on_from_it(tmp_path):
     job = str(EXAMPLES / "digits" / "job.yaml")
     kept = tmp_path / "elsewhere"

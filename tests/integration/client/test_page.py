@@ -97,6 +97,8 @@ def test_the_page_does_what_it_says(ganger, monkeypatch, tmp_path, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", ganger.kubeconfig)
     Path("job.yaml").write_text(Path(ganger.manifest(more=MORE)).read_text())
+    Path("train.py").write_text("def fit(lr):\n    print(lr)\n")
+    monkeypatch.syspath_prepend(tmp_path)
     operator = Operator(ganger)
     operator.start()
     names: dict[str, object] = {}
@@ -110,17 +112,18 @@ def test_the_page_does_what_it_says(ganger, monkeypatch, tmp_path, capfd):
 
     said = capfd.readouterr().out
     assert operator.error is None
-    assert 7 == len(BLOCKS)
+    assert 8 == len(BLOCKS)
     assert "digits 2\n['Service', 'PersistentVolumeClaim', 'Pod', 'Pod']\n" in said
     assert "digits is running: step" in said
     assert "Complete Progress(" in said
     assert re.search(r"search-\d is the best of \{'search-0': 0", said)
     assert "saved at step" in said
+    assert "('-m', 'train_function_entry') {'lr': 0.001}\n" in said
     assert "onnx exports/onnx/model.onnx" in said
     assert re.search(r"Jupyter of try answers at http://127.0.0.1:\d+\n\['try'\]\n", said)
     assert "canary-token" not in said
     assert "there is no job nobody in namespace" in said
-    assert {"digits", "search-0", "search-1", "search-2"} == {
+    assert {"digits", "fit", "search-0", "search-1", "search-2"} == {
         job["metadata"]["name"]
         for job in ganger.api.get(ganger.jobs)["items"]
         if "-export-" not in job["metadata"]["name"]
