@@ -155,6 +155,25 @@ def test_a_new_shell_is_in_a_pod_of_its_own_with_the_jobs_checkpoints(cli):
     assert ["try"] == cli("dev", "ls", "-o", "name").replace("devsession.ganger.dev/", "").split()
 
 
+def test_a_shell_of_a_manifest_is_in_a_pod_with_its_image_and_the_checkpoints_that_are_there(cli):
+    path = cli.folder / "never.yaml"
+    path.write_text(
+        "apiVersion: ganger.dev/v1alpha1\nkind: TrainingJob\nmetadata: {name: digits}\n"
+        f"spec: {{image: '{cli.namespace.installed.image}', task: m:t, config: {{lr: 0.5}}, "
+        "checkpoint: {volume: {size: 1Gi}, everySteps: 10}}\n"
+    )
+    wait_for(lambda: "checkpoint" in cli.namespace.status("digits"), 60, "a checkpoint")
+    inside = "echo with $GANGER_CONFIG; touch /checkpoints/mine; ls -d /checkpoints/step_*; exit 6"
+
+    said = cli("shell", "-f", str(path), "--", "sh", "-c", inside, code=6)
+
+    assert 'with {"lr":0.5}\n' in said
+    assert "Read-only file system" in said
+    assert "/checkpoints/step_" in said
+    left = cli.namespace.kubectl("get", "pods", "-l", "ganger.dev/shell-of=digits", "-o", "name")
+    assert "" == left.strip()
+
+
 def test_a_function_of_a_notebook_runs_as_a_job_and_its_code_goes_with_it(cli):
     path, base = cli.folder / "try.ipynb", cli.folder / "base.yaml"
     path.write_text(json.dumps(NOTEBOOK))

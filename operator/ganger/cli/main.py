@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
     "watch": ("watch:watch", "Show a job, or all of them, live: progress, loss, workers, where the time goes."),
     "logs": ("logs:logs", "Print the logs of all workers; -f follows them through restarts."),
-    "shell": ("shell:shell", "Open a shell in a running worker of a job, or run a command there."),
+    "shell": ("shell:shell", "Open a shell in a worker of a job, or in a pod like one, or run a command there."),
     "dev": ("dev:dev", "Dev sessions: Jupyter and SSH in a pod, with the image and volumes of a job."),
     "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),

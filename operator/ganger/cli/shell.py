@@ -4,7 +4,7 @@ import click
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, jobs, newshell
+from ganger.cli import arguments, jobs, manifestshell, newshell
 from ganger.cli.attaching import SHELL, attached
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, Problem
@@ -16,26 +16,40 @@ from ganger.plan.environment import processes_per_worker
 from ganger.plan.gang import attempt_of, worker_of
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
-@arguments.job_name
+class Shell(click.Command):
+    """A command whose words behind `--` are another command, whether a job is named or a manifest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before `--`; what stands behind it belongs to the command in the pod."""
+        at = args.index("--") if "--" in args else len(args)
+        behind = args[at + 1 :]
+        rest = super().parse_args(ctx, args[:at])
+        ctx.params["command"] = (*(ctx.params.get("command") or ()), *behind)
+        return rest
+
+
+@click.command(cls=Shell)
+@click.argument("name", type=arguments.JobName(), required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option("--worker", type=click.IntRange(min=0), metavar="N", help="In the pod of this worker. Default: 0.")
 @click.option("--rank", type=click.IntRange(min=0), metavar="N", help="In the pod that this rank runs in.")
 @click.option("--new", is_flag=True, help="In a pod of its own like those of the job, which need not run.")
-@click.option("--image", default="", help="--new: image, made FROM pytorch-cuda-dev. Default: the job's.")
+@click.option("-f", "--filename", "file", type=click.Path(), metavar="FILE", help="In a pod of its own, of a manifest.")
+@click.option("--image", default="", help="-f, --new: image, for --new made FROM pytorch-cuda-dev. Default: the job's.")
 @arguments.on_cluster
 @arguments.pass_session
 def shell(
     session: Session,
     target: Target,
-    name: str,
+    name: str | None,
     command: tuple[str, ...],
     worker: int | None,
     rank: int | None,
     new: bool,
+    file: str | None,
     image: str,
 ) -> int:
-    """Open a shell in a running worker of a job, or run a command there.
+    """Open a shell in a running worker of a job, or in a pod like one, or run a command there.
 
     \b
     Examples:
@@ -43,14 +57,29 @@ def shell(
       ganger shell digits --rank 5 -- py-spy dump --pid 7
       ganger shell digits -- tar c /checkpoints/step_600 > step.tar
       ganger shell digits --new                a pod with the job's image, volumes and checkpoints
+      ganger shell -f job.yaml -- nvidia-smi   the same of a job that was never submitted
 
     The exit code is the command's. In a worker it shares the container's limits with the training: a big one may end
-    both. The pod of --new is a dev session without doors and goes with the shell; it may read the checkpoints.
+    both. The pod of --new is a dev session without doors and goes with the shell; it may read the checkpoints. That of
+    -f asks for what one worker asks for, outside of any queue, and needs nothing of the image but sleep and a shell.
     """
+    if file is not None:
+        if name is not None:
+            raise click.UsageError("NAME and -f both say of which job: leave one out; a command stands behind --")
+        if new or worker is not None or rank is not None:
+            raise click.UsageError("-f makes a pod of its own: leave --new, --worker and --rank out")
+        document = manifestshell.read(session, file)
+
+        async def of_manifest(connection: Connection) -> int:
+            return await manifestshell.opened(session, connection, document, target.namespace, image, command or SHELL)
+
+        return session.with_cluster(target, of_manifest)
+    if name is None:
+        raise click.UsageError("of which job? Name one, or its manifest with -f")
     if new and (worker is not None or rank is not None):
         raise click.UsageError("--new is in no worker: leave --worker and --rank out")
     if image and not new:
-        raise click.UsageError("--image is that of the pod of --new: add it")
+        raise click.UsageError("--image is that of the pod of --new or -f: add one")
     if worker is not None and rank is not None:
         raise click.UsageError("--worker and --rank both say where: name one of them")
 

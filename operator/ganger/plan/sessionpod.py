@@ -17,7 +17,7 @@ from ganger.plan.environment import as_entries, worker_environment
 
 SUPERVISOR = ("python", "-m", "ganger_session")
 DEADLINE_SLACK_SECONDS = 120  # the supervisor ends in time; this is for one that hangs
-_FROM_JOB = (
+FROM_JOB = (
     contract.ENV_JOB,
     contract.ENV_TASK,
     contract.ENV_SCRIPT,
@@ -158,7 +158,7 @@ def _environment(
         env[contract.ENV_SESSION_SECRET_DIR] = contract.SESSION_SECRET_MOUNT
     of_worker = worker_environment(whole, 0, 0, rendezvous_host="", checkpoint_dir=volumes.checkpoint_dir(whole))
     # Of a session without a job there is nothing but the threads to be known.
-    kept = _FROM_JOB if source is not None else _FROM_JOB[-1:]
+    kept = FROM_JOB if source is not None else FROM_JOB[-1:]
     env |= {name: of_worker[name] for name in kept if name in of_worker}
     defaults = {"HOME": contract.WORKSPACE_MOUNT, "PYTHONPATH": contract.CODE_MOUNT if whole.spec.code else ""}
     names_set = {variable.name for variable in whole.spec.env}

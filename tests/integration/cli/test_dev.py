@@ -136,3 +136,33 @@ def test_the_code_of_a_function_is_stored_owned_and_its_arguments_are_the_config
     stored = ganger.api.get(f"{maps}/{job['spec']['code']['configMap']['name']}")
     assert path.read_text() == stored["data"]["train_function.py"]
     assert [job["metadata"]["uid"]] == [one["uid"] for one in stored["metadata"]["ownerReferences"]]
+
+
+def test_the_pod_of_a_shell_is_one_that_the_server_takes_and_goes_with_it(ganger, tmp_path):
+    profiles = f"/apis/ganger.dev/v1alpha1/namespaces/{ganger.namespace}/trainingprofiles"
+    ganger.api.create(
+        profiles,
+        {
+            "apiVersion": "ganger.dev/v1alpha1",
+            "kind": "TrainingProfile",
+            "metadata": {"name": "small"},
+            "spec": {"nodeSelector": {"disk": "ssd"}, "resources": {"limits": {"memory": "1Gi"}}},
+        },
+    )
+    path = ganger.manifest(more="  profile: small\n  checkpoint: {volume: {size: 1Gi}, everySteps: 10}\n")
+    seen = []
+
+    def fails():
+        (pod,) = wait_for(lambda: ganger.api.items(ganger.pods), 20, "the pod")
+        seen.append(pod)
+        ganger.api.merge(f"{ganger.pods}/{pod['metadata']['name']}/status", {"status": {"phase": "Failed"}})
+
+    kubelet = threading.Thread(target=fails)
+    kubelet.start()
+    said = ganger("shell", "-f", path, "--", "true")
+    kubelet.join()
+
+    assert (1, True) == (said.code, "did not start" in said.err), said.err
+    (container,) = seen[0]["spec"]["containers"]
+    assert ("ssd", {"memory": "1Gi"}) == (seen[0]["spec"]["nodeSelector"]["disk"], container["resources"]["limits"])
+    assert [] == [one for one in ganger.api.items(ganger.pods) if "deletionTimestamp" not in one["metadata"]]
