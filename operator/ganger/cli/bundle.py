@@ -35,6 +35,11 @@ _MODE = 0o600  # logs of a training are nobody else's business
 def report(session: Session, target: Target, name: str, path: Path | None, tail: int, force: bool) -> Code:
     """Write what a bug report about a job needs into a file, without secrets.
 
+    \b
+    Examples:
+      ganger report digits
+      ganger report digits -f bug.tar.gz --tail 500
+
     The job, its pods, events and claim, the logs of all workers and of the containers before them, what the operator
     logged of it where you may read that, versions, and what doctor finds. No Secret is read. Values under names that
     sound like secrets, and tokens of known forms, are replaced everywhere: look through it all the same.

@@ -31,6 +31,12 @@ def checkpoints(
     """List what jobs have saved, or remove the volumes of deleted jobs.
 
     \b
+    Examples:
+      ganger checkpoints ls
+      ganger checkpoints get digits 300
+      ganger checkpoints prune
+
+    \b
     ls              newest step, age, size and claim of a job, or of all; and
                     the volumes that are left of jobs which are gone
     get NAME STEP   what the manifest of one checkpoint says: files, hashes

@@ -50,9 +50,9 @@ def cp(session: Session, target: Target, source: str, destination: str, worker: 
     """Copy files of a job to this machine, or back.
 
     \b
-    ganger cp digits:step_300 ./              a checkpoint
-    ganger cp digits:/checkpoints/eval.json . any file of a worker
-    ganger cp best.pt digits:start/           a file to the volume
+    ganger cp digits:step_300 ./                a checkpoint
+    ganger cp digits:/checkpoints/eval.json .   any file of a worker
+    ganger cp best.pt digits:start/             a file to the volume
 
     A path of the job that does not begin with / is one in the folder of its checkpoints. While a worker runs it is
     asked; else a pod with the job's image and volumes, deleted afterwards, takes its place. What is there already is

@@ -32,7 +32,13 @@ def remains(job: TrainingJob) -> str:
 @arguments.on_cluster
 @arguments.pass_session
 def delete(session: Session, target: Target, name: str, yes: bool) -> Code:
-    """Delete a job and say what stays."""
+    """Delete a job and say what stays.
+
+    \b
+    Examples:
+      ganger delete digits
+      ganger delete digits --yes
+    """
     job = session.with_cluster(target, lambda connection: jobs.job(connection, name))
     if not yes:
         _ask(session, job)

@@ -3,8 +3,9 @@
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
-from ganger.cli.main import behind_command
+from ganger.cli.main import beginning, behind_command, refuse_unknown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("devup:up", "Open a session, or start one again, and connect to it."),
@@ -16,6 +17,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delete": ("devend:delete", "Delete a session and say what stays."),
 }
 HIDDEN = {"proxy": "devssh:proxy"}  # what ssh calls
+# What people type who come from elsewhere, and what it is called here.
+_ELSEWHERE = {
+    "list": "ls",
+    "ps": "ls",
+    "get": "ls",
+    "create": "up",
+    "start": "up",
+    "open": "connect",
+    "jupyter": "connect",
+    "attach": "connect",
+    "exec": "ssh",
+    "shell": "ssh",
+    "down": "stop",
+    "suspend": "stop",
+    "rm": "delete",
+}
 _EPILOG = """\b
 Examples:
   ganger dev up try --from-job digits      the image, volumes and checkpoints of a job
@@ -45,6 +62,19 @@ class Doors(click.Group):
         command = getattr(importlib.import_module(f"ganger.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands that begin so, without loading any of them, and options."""
+        return (
+            super().shell_complete(ctx, incomplete) if incomplete.startswith("-") else beginning(COMMANDS, incomplete)
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the arguments, or say which one was probably meant."""
+        refuse_unknown(ctx, args[0], (*COMMANDS, *HIDDEN), _ELSEWHERE)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without loading any of them."""

@@ -42,6 +42,11 @@ class _Secret(Struct):
 def connect(session: Session, target: Target, name: str, port: int | None, no_browser: bool) -> Code:
     """Forward a local port to Jupyter and print its address.
 
+    \b
+    Examples:
+      ganger dev connect try
+      ganger dev connect try --port 9000 --no-browser
+
     It stays until Ctrl-C or the end of the session, and finds the session again when its pod is replaced. The address
     has Jupyter's token in it, which is read from the session's Secret and printed to standard output alone.
     """

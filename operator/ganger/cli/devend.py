@@ -17,7 +17,12 @@ from ganger.kube.resources import DEV_SESSIONS
 @arguments.on_cluster
 @arguments.pass_session
 def stop(session: Session, target: Target, name: str) -> Code:
-    """Stop a session and say what stays."""
+    """Stop a session and say what stays.
+
+    \b
+    Examples:
+      ganger dev stop try
+    """
 
     async def body(connection: Connection) -> None:
         found = await stopped(connection, name)
@@ -38,7 +43,12 @@ def stop(session: Session, target: Target, name: str) -> Code:
 @arguments.on_cluster
 @arguments.pass_session
 def delete(session: Session, target: Target, name: str, yes: bool) -> Code:
-    """Delete a session and say what stays."""
+    """Delete a session and say what stays.
+
+    \b
+    Examples:
+      ganger dev delete try
+    """
     found = session.with_cluster(target, lambda connection: sessions.read(connection, name))
     stays = sessions.what_stays(found)
     if not yes:

@@ -26,7 +26,13 @@ WIDE_COLUMNS = ("POD", "MESSAGE")
 @arguments.on_cluster
 @arguments.pass_session
 def ls(session: Session, target: Target, all_namespaces: bool, no_headers: bool, output: str) -> Code:
-    """List sessions: phase, job, and since when nothing happens in them."""
+    """List sessions: phase, job, and since when nothing happens in them.
+
+    \b
+    Examples:
+      ganger dev ls
+      ganger dev ls -A -o wide
+    """
 
     async def body(connection: Connection) -> tuple[list[Raw], str | None]:
         namespace = None if all_namespaces else connection.namespace

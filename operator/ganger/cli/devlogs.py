@@ -21,7 +21,12 @@ from ganger.contract import SESSION_CONTAINER
 @arguments.on_cluster
 @arguments.pass_session
 def logs(session: Session, target: Target, name: str, follow: bool, tail: int | None) -> Code:
-    """Print what a session's supervisor and servers say. Jupyter's token is in no log."""
+    """Print what a session's supervisor and servers say. Jupyter's token is in no log.
+
+    \b
+    Examples:
+      ganger dev logs -f try
+    """
 
     async def body(connection: Connection) -> None:
         async for line in read(connection, name, follow=follow, tail=tail):

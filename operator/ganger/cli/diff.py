@@ -58,6 +58,11 @@ class Comparison:
 def diff(session: Session, target: Target, files: tuple[str, ...], options: tuple[str, ...], output: str) -> Code:
     """Show what an apply of a manifest would change, and what that does.
 
+    \b
+    Examples:
+      ganger diff -f job.yaml
+      ganger diff -f job.yaml -o json
+
     Nothing is written; the result is that of kubectl apply. Defaults that the API server fills in are no difference,
     nor is what others have set and the file does not mention.
 

@@ -27,6 +27,11 @@ _WORDS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "mend": ("mend", "r
 def doctor(session: Session, target: Target, operator_namespace: str | None, output: str) -> Code:
     """Check the cluster for what Ganger needs; each trouble with its remedy.
 
+    \b
+    Examples:
+      ganger doctor
+      ganger doctor -n team --operator-namespace ganger-system
+
     Every question is asked once, as the present user, about the namespace of the context or of -n; nothing is written.
 
     \b

@@ -111,6 +111,11 @@ def export(
 ) -> Code:
     """Make model files from a checkpoint of a job, and compare them with it.
 
+    \b
+    Examples:
+      ganger export digits --format onnx --format safetensors
+      ganger export digits --format onnx --best --to models:digits/v2
+
     A job of one worker without GPUs does it, with the image, the code and the volumes of the training; the job itself
     may run or have ended. Each file is loaded anew and compared with the model on real batches before it counts.
 

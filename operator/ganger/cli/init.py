@@ -46,6 +46,12 @@ def init(session: Session, name: str | None, example: str, path: str | None, for
     """Write the manifest of a first job, with comments.
 
     \b
+    Examples:
+      ganger init digits
+      ganger init mine --example project
+      ganger init --example gpu -f - | ganger submit -f -
+
+    \b
     task      a task of the trainer library, on two CPU workers
     project   a task of your own, with task.py and a README.md
     script    a script of your own under torchrun's agent, with train.py

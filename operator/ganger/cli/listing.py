@@ -71,7 +71,14 @@ def list_jobs(
     no_headers: bool,
     output: str,
 ) -> Code:
-    """List jobs with phase, progress and loss."""
+    """List jobs with phase, progress and loss.
+
+    \b
+    Examples:
+      ganger list
+      ganger list -A --phase Running --sort-by age
+      ganger list -l team=vision -o name
+    """
 
     async def body(connection: Connection) -> tuple[list[Raw], str | None]:
         namespace = None if all_namespaces else connection.namespace

@@ -74,6 +74,12 @@ def logs(
 ) -> Code:
     """Print the logs of all workers; -f follows them through restarts.
 
+    \b
+    Examples:
+      ganger logs -f digits
+      ganger logs digits --rank 3 --tail 100 --grep Error
+      ganger logs digits --previous
+
     The ranks of one worker share its log. A restart makes new pods, or new containers in the pods that are there:
     --previous finds what was before either, --attempt the pods of an attempt.
     """

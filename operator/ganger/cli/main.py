@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "examples": ("examples:examples", "List the jobs that come with Ganger, or print the manifest of one."),
     "validate": ("validate:validate", "Check a manifest without a cluster: every mistake with its line."),
     "run": ("run:run", "Run a job as local processes, without a cluster."),
-    "render": ("render:render", "Print every object that the operator would create for a job."),
+    "render": ("render:render", "Print every object that the operator would create for a job or a session."),
     "submit": ("submit:submit", "Send a job to the cluster; --watch follows it."),
     "diff": ("diff:diff", "Show what an apply of a manifest would change, and what that does."),
     "list": ("listing:list_jobs", "List jobs with phase, progress and loss."),
     "status": ("status:status", "Tell how a job is, what it waits for and what to do."),
     "watch": ("watch:watch", "Show a job, or all of them, live: progress, loss, workers, where the time goes."),
     "logs": ("logs:logs", "Print the logs of all workers; -f follows them through restarts."),
-    "shell": ("shell:shell", "Open a shell in a worker of a job, or in a pod like one, or run a command there."),
+    "shell": (
+        "shell:shell",
+        "Open a shell in a running worker of a job, or in a pod like one, or run a command there.",
+    ),
     "dev": ("dev:dev", "Dev sessions: Jupyter and SSH in a pod, with the image and volumes of a job."),
     "wait": ("wait:wait", "Wait for a job; the exit code mirrors how it ended."),
     "suspend": ("suspension:suspend", "Stop a job after a checkpoint; its GPUs become free."),
@@ -92,6 +95,25 @@ def behind_command(arguments: Sequence[str]) -> list[str]:
     return rest[:words] + moved + rest[words:]
 
 
+def beginning(commands: Mapping[str, tuple[str, str]], incomplete: str) -> list[CompletionItem]:
+    """Return the commands of a table that begin so, without loading any of them. Pure."""
+    found = ((name, sentence) for name, (_, sentence) in commands.items() if name.startswith(incomplete))
+    return [CompletionItem(name, help=sentence) for name, sentence in found]
+
+
+def refuse_unknown(ctx: click.Context, word: str, commands: Iterable[str], elsewhere: Mapping[str, str]) -> None:
+    """Raise UsageError for a word that is no command: which one was probably meant, or what it is called here."""
+    known = tuple(commands)
+    if word in known or word.startswith("-"):
+        return
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    if word in elsewhere:
+        group = " ".join(("ganger", *ctx.command_path.split()[1:])) if ctx.parent is not None else "ganger"
+        hint = f"; it is '{group} {elsewhere[word]}'"
+    raise click.UsageError(f"there is no command {word!r}{hint}", ctx)
+
+
 class Commands(click.Group):
     """A group that loads a command's module only when the command is called."""
 
@@ -116,22 +138,13 @@ class Commands(click.Group):
         """Return commands that begin so, without loading any of them, and options."""
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        return [
-            CompletionItem(name, help=sentence)
-            for name, (_, sentence) in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
+        return beginning(COMMANDS, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the arguments, or say which one was probably meant."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            if args[0] in _ELSEWHERE:
-                hint = f"; it is 'ganger {_ELSEWHERE[args[0]]}'"
-            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        refuse_unknown(ctx, args[0], COMMANDS, _ELSEWHERE)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

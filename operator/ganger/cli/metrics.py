@@ -27,6 +27,11 @@ from ganger.cli.wait import outcome
 def metrics(session: Session, target: Target, name: str, watch: bool, output: str) -> Code:
     """Print the newest figures of a job: loss, throughput, its own metrics.
 
+    \b
+    Examples:
+      ganger metrics digits
+      ganger metrics digits --watch -o json > run.jsonl
+
     They come from the status of the job, which the operator keeps up to date while workers report; no pod is asked.
     With --watch and -o json each report is one line of JSON.
     """

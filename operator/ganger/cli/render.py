@@ -43,6 +43,11 @@ def render(
 ) -> Code:
     """Print every object that the operator would create for a job or a session.
 
+    \b
+    Examples:
+      ganger render job.yaml
+      ganger render job.yaml -n team -o json
+
     The same builders serve the operator. Only the UID is not known before the cluster gives one, nor the token of a
     session. The job that a session forks belongs beside it.
     """

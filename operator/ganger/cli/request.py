@@ -34,6 +34,11 @@ def request(session: Session, target: Target, name: str, what: str, waits: bool,
     """Ask a running job for a checkpoint now, or for the stacks of its processes.
 
     \b
+    Examples:
+      ganger request digits checkpoint --wait
+      ganger request digits stacks
+
+    \b
     checkpoint   a task saves at the next step that its workers agree on,
                  a script where it asks ganger_trainer.should_save()
     stacks       every worker writes into its log where its processes are

@@ -26,6 +26,10 @@ _NOT_OURS = ("kubectl.kubernetes.io/", f"{API_GROUP}/", "kueue.x-k8s.io/")
 def retry(session: Session, target: Target, name: str) -> Code:
     """Start a failed job anew, from its newest checkpoint.
 
+    \b
+    Examples:
+      ganger retry digits
+
     Failed is final, so the job is deleted and made again under its name, as it is stored: spec, labels and annotations.
     The API server is asked first whether it would take it. The new one counts its restarts from 0.
     """

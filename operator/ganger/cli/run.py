@@ -64,6 +64,11 @@ def run(
 ) -> Code:
     """Run a job as local processes, without a cluster.
 
+    \b
+    Examples:
+      ganger run job.yaml
+      ganger run --from-function train.py:main --arg lr=1e-3
+
     Every worker is a process with the same supervisor, environment and checkpoint layout as its pod would have; a
     failure does what failurePolicy says. Ctrl-C lets every worker save a checkpoint; a second one ends them at once.
 

@@ -102,6 +102,11 @@ def set_(
     """Change settings of a job while it trains, on all workers after one step.
 
     \b
+    Examples:
+      ganger set digits lr=1e-4 --wait
+      ganger set digits lr-
+
+    \b
     lr=1e-4   trains with this value from a step on that the workers agree on
     lr-       takes it out: the value of spec.config is back
 

@@ -21,7 +21,13 @@ PODS_ASKED_MAX = 3  # their troubles are nearly always the same one
 @arguments.on_cluster
 @arguments.pass_session
 def status(session: Session, target: Target, name: str, output: str) -> Code:
-    """Tell how a job is, what it waits for and what to do."""
+    """Tell how a job is, what it waits for and what to do.
+
+    \b
+    Examples:
+      ganger status digits
+      ganger status digits -o json
+    """
     if output in ("table", "wide"):
         seen = session.with_cluster(target, lambda connection: look(connection, name, session))
         lines = report.page(seen)

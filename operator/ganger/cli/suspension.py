@@ -16,7 +16,12 @@ from ganger.kube.resources import TRAINING_JOBS
 @arguments.on_cluster
 @arguments.pass_session
 def suspend(session: Session, target: Target, name: str) -> Code:
-    """Stop a job after a checkpoint; its GPUs become free."""
+    """Stop a job after a checkpoint; its GPUs become free.
+
+    \b
+    Examples:
+      ganger suspend digits
+    """
     return _set(session, target, name, suspended=True)
 
 
@@ -25,7 +30,12 @@ def suspend(session: Session, target: Target, name: str) -> Code:
 @arguments.on_cluster
 @arguments.pass_session
 def resume(session: Session, target: Target, name: str) -> Code:
-    """Let a suspended job go on from its checkpoint."""
+    """Let a suspended job go on from its checkpoint.
+
+    \b
+    Examples:
+      ganger resume digits
+    """
     return _set(session, target, name, suspended=False)
 
 

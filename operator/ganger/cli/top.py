@@ -34,6 +34,11 @@ def top(session: Session, target: Target, what: str, all_namespaces: bool, outpu
     """Show what jobs or nodes hold of GPUs, CPU and memory.
 
     \b
+    Examples:
+      ganger top
+      ganger top nodes
+
+    \b
     jobs    what the pods of each job have requested
     nodes   of what each node offers, how much is held by pods of any kind
 

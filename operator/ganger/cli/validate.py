@@ -22,6 +22,11 @@ def validate(
 ) -> Code:
     """Check a manifest without a cluster: every mistake with its line.
 
+    \b
+    Examples:
+      ganger validate job.yaml
+      ganger validate manifests/ --profile profiles.yaml
+
     Exit code 0: all are valid. 2: some are not.
     """
     sources = profiles.resolved(files, options, profile_files, needed=False)

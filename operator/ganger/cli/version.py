@@ -25,6 +25,11 @@ from ganger.contract import API_GROUP, API_VERSION
 def version(session: Session, target: Target, client: bool, output: str) -> Code:
     """Tell the versions of this program, the operator and the API, and whether they fit.
 
+    \b
+    Examples:
+      ganger version
+      ganger version --client
+
     Where two of them are of different versions, a warning on stderr says what to do about it; the exit code stays 0.
     """
     found = [Finding("client", "ok", f"{__version__}, {API_GROUP}/{API_VERSION}, Python {platform.python_version()}")]

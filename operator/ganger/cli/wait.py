@@ -154,6 +154,12 @@ def wait(session: Session, target: Target, name: str, goal: str, timeout: int | 
     """Wait for a job; the exit code mirrors how it ended.
 
     \b
+    Examples:
+      ganger wait digits --timeout 2h
+      ganger wait digits --for checkpoint=500
+      ganger wait digits --for exported
+
+    \b
     0    it is where it should be        1    it ended otherwise
     3    there is no such job (any more) 4    the time is over
     5    the cluster refused or is away  130  Ctrl-C

@@ -27,6 +27,12 @@ from ganger.cli.wait import outcome
 def watch(session: Session, target: Target, name: str | None, all_namespaces: bool, selector: str, lines: bool) -> Code:
     """Show a job, or all of them, live: progress, loss, workers, where the time goes.
 
+    \b
+    Examples:
+      ganger watch digits
+      ganger watch -A
+      ganger watch digits --plain | tee run.log
+
     The watch of a job ends with it, and its exit code is that of 'ganger wait': 0 complete, 1 failed. That of all
     jobs goes on until Ctrl-C (130).
     """
