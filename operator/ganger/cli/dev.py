@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("devlist:ls", "List sessions: phase, job, and since when nothing happens in them."),
     "connect": ("devconnect:connect", "Forward a local port to Jupyter and print its address."),
     "ssh": ("devssh:ssh", "Log in by SSH, run a command there, or print a Host block for editors."),
+    "wait": ("devwait:wait", "Wait for a session; the exit code mirrors how it is."),
     "logs": ("devlogs:logs", "Print what a session's supervisor and servers say."),
     "stop": ("devend:stop", "Stop a session and say what stays."),
     "delete": ("devend:delete", "Delete a session and say what stays."),

@@ -5,12 +5,13 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 from msgspec import Struct
 
 from ganger.api.session import DevSession
-from ganger.cli import devconnect, devend, devlogs, devspec, devup, jobs, sessions
+from ganger.cli import devconnect, devend, devlogs, devspec, devup, devwait, jobs, sessions
 from ganger.cli.connection import Connection
 from ganger.cli.forwarding import LOOPBACK
 from ganger.cli.problem import Code, Problem, doing
@@ -101,6 +102,27 @@ class Sessions:
     def get(self, name: str) -> DevSession:
         """Return a session; `status.phase` tells whether it runs."""
         return self._link.call(lambda connection: sessions.read(connection, name))
+
+    def wait(
+        self, name: str, goal: Literal["running", "ended"] = "running", *, seconds: float | None = None
+    ) -> DevSession:
+        """Return the session once it runs or has ended.
+
+        Raises Problem: its code is FAILED where it ended before it ran or failed, TIMEOUT after so many seconds,
+        NOT_FOUND where it is not there any more, USAGE for another goal.
+        """
+        if goal not in devwait.GOALS:
+            raise Problem(f"{goal!r} is none of {', '.join(devwait.GOALS)}", code=Code.USAGE)
+
+        async def body(connection: Connection) -> DevSession:
+            async with within(seconds, f"session {name} is not {goal}", "'get' tells what it waits for"):
+                found, code = await devwait.until(connection, name, goal)
+            if code != Code.COMPLETE:
+                what = f"session {name} is {sessions.phase(found).lower()}"
+                raise Problem(what, found.status.message or "", "'up' starts it again", code=code)
+            return found
+
+        return self._link.call(body)
 
     @contextmanager
     def connect(self, name: str, *, port: int | None = None) -> Iterator[Door]:

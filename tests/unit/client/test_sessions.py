@@ -104,3 +104,15 @@ def test_the_log_of_a_session_is_lines(client, sessions):
     sessions.running()
 
     assert "host-key" == next(client.sessions.logs("try")).split()[0]
+
+
+def test_a_session_is_waited_for_until_it_runs_or_has_ended(client, sessions):
+    sessions.running()
+
+    assert "Running" == client.sessions.wait("try", seconds=20).status.phase
+    sessions.put(phase="Culled", ended="Idle")
+    assert "Culled" == client.sessions.wait("try", "ended", seconds=20).status.phase
+    for goal, code in (("running", Code.FAILED), ("soon", Code.USAGE)):
+        with pytest.raises(Problem) as caught:
+            client.sessions.wait("try", goal, seconds=20)
+        assert code == caught.value.code
