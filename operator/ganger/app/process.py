@@ -23,13 +23,14 @@ from ganger.app.queues import Queues
 from ganger.app.reconcile import Reconciler
 from ganger.app.sessions import Sessions
 from ganger.app.settings import Settings
-from ganger.contract import OPERATOR_LEASE
+from ganger.contract import LABEL_JOB, OPERATOR_LEASE
 from ganger.kube.cluster import Cluster
 from ganger.kube.gate import WriteGate
 from ganger.kube.nodes import NodeReader
 from ganger.kube.resources import TRAINING_JOBS, Resource
 from ganger.observe.metrics import OperatorMetrics
 from ganger.plan.progress import WRITE_SECONDS
+from ganger.plan.quota import queue
 from ganger.plan.site import Site
 from ganger.runtime.clock import ServerClock
 from ganger.runtime.consistency import Consistency
@@ -99,9 +100,11 @@ class Process:
             self._inquiries = Inquiries(NodeReader(cluster, self.clock.monotonic), self._enqueue, self.clock.monotonic)
         self._queues = Queues(
             cluster,
-            self.caches,
+            self.caches.jobs,
+            LABEL_JOB,
             settings.watch_namespaces,
             self._consistency,
+            queue_of=queue,
             enqueue=self._enqueue,
             metrics=metrics,
             timing=timing,

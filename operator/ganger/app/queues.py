@@ -1,27 +1,28 @@
-"""The operator's end of Kueue: nothing is asked, watched or written before a job carries a queue's label.
+"""The operator's end of Kueue: nothing is asked, watched or written before a job or a session is in a queue.
 
-From then on Workloads with our label are watched, where Kueue is served; whether it is, is asked again and again while
-it is not. What a Workload names (flavors, a priority class) is read when it is needed, and kept with the job.
+From then on their Workloads are watched, where Kueue is served; whether it is, is asked again and again while it is
+not. What a Workload names (flavors, a priority class) is read when it is needed, and kept with its owner. Jobs and
+sessions have one of these each, with a watch for its own Workloads alone; a session is asked for as a job.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from ganger.api.observed import Metadata
 from ganger.api.queueing import GROUP, VERSIONS, Flavor, PriorityClass, Workload
+from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob
-from ganger.app.caches import OURS, Caches, Key
-from ganger.contract import LABEL_JOB
+from ganger.app.caches import OURS, Key
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from ganger.kube.resources import FLAVORS, PRIORITY_CLASSES, WORKLOAD_CLASSES, WORKLOADS, Resource
 from ganger.plan.quota import Change, Priority, Quota, queue
 from ganger.plan.workload import wanted_class
-from ganger.runtime.cache import Cache
+from ganger.runtime.cache import Cache, Undecodable
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector, Timing
@@ -29,6 +30,7 @@ from ganger.runtime.reflector import Reflector, Timing
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0  # between two looks whether Kueue is served by now
 _flavor = msgspec.json.Decoder(Flavor)
+Owner = TypeVar("Owner", TrainingJob, DevSession)
 _class = msgspec.json.Decoder(PriorityClass)
 
 
@@ -39,22 +41,30 @@ class _Classes(msgspec.Struct, frozen=True):
 _classes = msgspec.json.Decoder(_Classes)
 
 
-class Queues:
-    """What Kueue says of the jobs, and what it is told. `run` is its only loop."""
+class Queues(Generic[Owner]):
+    """What Kueue says of the owners, and what it is told. `run` is its only loop.
+
+    owners: all jobs, or all sessions. label: which their Workloads carry, with the owner's name. queue_of: the queue of
+    an owner, "" for none. enqueue: asks for a pass over an owner.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
-        caches: Caches,
+        owners: Cache[Owner],
+        label: str,
         namespaces: tuple[str, ...],
         consistency: Consistency[Key],
         *,
+        queue_of: Callable[[Owner], str],
         enqueue: Callable[[Key], None],
         metrics: Metrics,
         timing: Timing | None = None,
     ) -> None:
         self._cluster = cluster
-        self._jobs = caches.jobs
+        self._owners: Cache[Owner] = owners
+        self._label = label
+        self._queue_of: Callable[[Owner], str] = queue_of
         self._consistency = consistency
         self._enqueue = enqueue
         self._state = Quota()
@@ -64,16 +74,16 @@ class Queues:
         self._reflectors: list[Reflector[Workload]] = [
             Reflector(
                 cluster, WORKLOADS, Workload, self._workloads,
-                namespace=namespace, label_selector=OURS, metrics=metrics, timing=timing,
+                namespace=namespace, label_selector=f"{OURS},{label}", metrics=metrics, timing=timing,
             )
             for namespace in namespaces or ("",)
         ]  # fmt: skip
-        self._jobs.on_change(self._job_changed)
+        self._owners.on_change(self._owner_changed)
         self._workloads.on_change(self._workload_changed)
         consistency.include(WORKLOADS, self._workloads)
 
     async def run(self) -> None:
-        """Wait for a job with a queue, find out whether Kueue is served, and watch; until cancelled."""
+        """Wait for an owner with a queue, find out whether Kueue is served, and watch; until cancelled."""
         await self._wanted.wait()
         while not await self._is_served():
             self._say(Quota(state="Absent"))
@@ -85,7 +95,7 @@ class Queues:
                 trouble = next((each.trouble for each in self._reflectors if each.trouble), "")
                 why = _no_right(WORKLOADS) if "403" in trouble else trouble
                 self._say(Quota(trouble=("WaitingForQueue", f"Kueue has not been heard yet: {why}")))
-            log.info("Kueue is served: %d Workloads of ours", len(self._workloads))
+            log.info("Kueue is served: %d Workloads with %s", len(self._workloads), self._label)
             self._say(Quota(state="Served"))
 
     def hurry(self) -> None:
@@ -100,14 +110,18 @@ class Queues:
                 reflector.relist()
 
     def forget(self, key: Key) -> None:
-        """Forget a job that is gone."""
+        """Forget an owner that is gone."""
         self._flavors.pop(key, None)
 
     async def seen(self, job: TrainingJob) -> Quota | None:
-        """Return what is known of the job's quota, None for a job that never was in a queue. Raises ApiError."""
+        """Return what is known of the quota, None for a job that never was in a queue. Raises ApiError.
+
+        job: a session as the job that is asked for (plan/sessionqueue.py), one that rests as suspended.
+        """
         workload = next(iter(self._workloads.by_owner(job.metadata.uid)), None)
         if workload is None and not queue(job):
             return None
+        self._wanted.set()  # a session may have got its queue by the job that it forks
         quota = msgspec.structs.replace(self._state, workload=workload)
         if quota.state != "Served" or job.status.finished or job.spec.suspend:
             return quota
@@ -162,17 +176,17 @@ class Queues:
         if state == self._state:
             return
         self._state = state
-        for job in self._jobs.all():
-            if queue(job):
-                self._enqueue(job.key)
+        for owner in self._owners.all():
+            if self._queue_of(owner):
+                self._enqueue(owner.key)
 
-    def _job_changed(self, old: Any, new: Any) -> None:
-        if isinstance(new, TrainingJob) and queue(new):
+    def _owner_changed(self, old: Any, new: Any) -> None:
+        if new is not None and not isinstance(new, Undecodable) and self._queue_of(new):
             self._wanted.set()
 
     def _workload_changed(self, old: Any, new: Any) -> None:
         meta: Metadata = (new if new is not None else old).metadata
-        name = meta.labels.get(LABEL_JOB)
+        name = meta.labels.get(self._label)
         if name:
             self._enqueue((meta.namespace, name))
 

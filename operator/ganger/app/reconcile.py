@@ -40,7 +40,7 @@ class Reconciler:
         site: Callable[[], Site] = lambda: NOWHERE,
         reports: Reports | None = None,
         inquiries: Inquiries | None = None,
-        queues: Queues | None = None,
+        queues: Queues[TrainingJob] | None = None,
     ) -> None:
         self._caches = caches
         self._executor = executor

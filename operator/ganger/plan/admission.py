@@ -142,4 +142,4 @@ def _assignment(quota: Quota | None) -> tuple[Workload | None, Assignment | None
     workload = quota.workload if quota is not None else None
     if workload is None or workload.status.admission is None or not workload.is_true(ADMITTED):
         return workload, None
-    return workload, next((got for got in workload.status.admission.pod_set_assignments if got.name == POD_SET), None)
+    return workload, next(iter(workload.status.admission.pod_set_assignments), None)  # a Workload of ours has one

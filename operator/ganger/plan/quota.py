@@ -77,12 +77,22 @@ def is_held(status: TrainingJobStatus) -> bool:
 
 def hold(job: TrainingJob, quota: Quota | None, stored: TrainingJob | None = None) -> Hold | None:
     """Return what keeps the job from having pods, None where nothing of Kueue does. stored: see plan/edition.py."""
-    name = queue(job)
+    workload = quota.workload if quota is not None else None
+    old = workload is not None and is_old(job, workload, stored)
+    return held(queue(job), quota, "job", admitted=job.status.is_true(ADMITTED), old=old)
+
+
+def held(name: str, quota: Quota | None, who: str, *, admitted: bool, old: bool) -> Hold | None:
+    """Return what keeps who is in the queue `name` from having pods, None where nothing of Kueue does.
+
+    name: "" for no queue. who: job or session, for the sentence. admitted: it was, when Kueue was last heard. old: its
+    Workload asks for what it needs no more.
+    """
     if not name:
         return None
     state = quota.state if quota is not None else "Unknown"
     if quota is None or state != "Served":
-        if job.status.is_true(ADMITTED):
+        if admitted:
             return None
         if state == "Absent":
             return Hold(reason="QueueNotServed", message=NOT_SERVED)
@@ -91,14 +101,14 @@ def hold(job: TrainingJob, quota: Quota | None, stored: TrainingJob | None = Non
     if workload is None:
         return _stuck(quota, "WaitingForQuota", f"queue {name}: quota is asked for")
     if workload.is_true("Finished"):
-        text = f"Workload {workload.metadata.name} was finished by somebody else; delete it to queue the job anew"
+        text = f"Workload {workload.metadata.name} was finished by somebody else; delete it to queue the {who} anew"
         return Hold(reason="WorkloadFinished", message=text)
-    if is_old(job, workload, stored):
+    if old:
         text = f"queue {name}: the spec or its profile was changed; quota is asked for anew"
         return Hold(reason="SpecChanged", message=text)
     evicted = workload.condition("Evicted")
     if evicted is not None and evicted.status == "True" and workload.is_true("QuotaReserved"):
-        text = f"queue {name}: Kueue evicted the job ({evicted.reason}): {evicted.message}"
+        text = f"queue {name}: Kueue evicted the {who} ({evicted.reason}): {evicted.message}"
         return Hold(reason="Evicted", message=text)
     if not workload.spec.active:
         text = f"queue {name}: Workload {workload.metadata.name} is not active; set its spec.active to true"

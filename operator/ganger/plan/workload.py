@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ganger.api.conditions import upsert
-from ganger.api.observed import Condition
+from ganger.api.observed import Condition, Metadata
 from ganger.api.queueing import GROUP, LABEL_CLASS, LABEL_JOB_UID, LABEL_MAX_SECONDS, PODS_PRIORITY, VERSIONS, Workload
 from ganger.api.types import TrainingJob, encode
 from ganger.contract import ANNOTATION_EDITION, API_GROUP, KIND
@@ -30,9 +30,14 @@ _NAME_LENGTH_MAX = 63
 
 def name(job: TrainingJob) -> str:
     """Return the name of the job's Workload: the one that Kueue itself would give it."""
-    text = f"{KIND}\n{API_GROUP}\n{job.metadata.name}\n{job.metadata.uid}"
+    return name_of(KIND, job.metadata)
+
+
+def name_of(kind: str, owner: Metadata) -> str:
+    """Return the name of the Workload of an object of that kind of ours."""
+    text = f"{kind}\n{API_GROUP}\n{owner.name}\n{owner.uid}"
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:_HASH_LENGTH]
-    return f"{KIND.lower()}-{job.metadata.name}"[: _NAME_LENGTH_MAX - 1 - _HASH_LENGTH] + f"-{digest}"
+    return f"{kind.lower()}-{owner.name}"[: _NAME_LENGTH_MAX - 1 - _HASH_LENGTH] + f"-{digest}"
 
 
 def wanted_class(job: TrainingJob) -> tuple[str, str]:
@@ -90,27 +95,33 @@ def change(
     reserved = workload.is_true("QuotaReserved")
     if workload.is_true("Evicted") and reserved:
         # While it stops, so that it costs no time: in the queue it has no more priority than its equals.
-        return _boost(workload, boost.dropped(workload)) or (_release(workload, now) if has_stopped(gang) else None)
+        return _boost(workload, boost.dropped(workload)) or (release(workload, now) if has_stopped(gang) else None)
     spec = _outdated(job, workload, quota.priority, reserved=reserved)
     if spec:
-        return Change(verb="patch", body=_of(workload, spec=spec), target=workload.metadata)
+        return patch(workload, spec)
     if not workload.is_true(ADMITTED):
         return _boost(workload, boost.dropped(workload))
-    told = _ready(job, workload, now) or _reclaim(job, gang, workload)
+    told = ready(workload, now, job.status.is_true(lifecycle.PODS_READY)) or _reclaim(job, gang, workload)
     return told or _boost(workload, boost.kept(job, gang, workload, seen.live, site.priority_boost, now))
 
 
 def _spec(job: TrainingJob, priority: Priority) -> dict[str, Any]:
     pod = pods.pod(job, 0, 0)
-    spec = {key: value for key, value in pod["spec"].items() if key not in ("hostname", "subdomain")}
     labels = {key: value for key, value in pod["metadata"]["labels"].items() if key in names.labels(job)}
-    pod_set: dict[str, Any] = {
-        "name": POD_SET,
-        "count": job.spec.workers,
-        "template": {"metadata": {"labels": labels}, "spec": spec},
-    }
+    pod_set: dict[str, Any] = {"name": POD_SET, "count": job.spec.workers, "template": template(pod, labels)}
     if job.spec.elastic is not None and job.spec.elastic.min_workers < job.spec.workers:
         pod_set["minCount"] = job.spec.elastic.min_workers
+    return asked(job, pod_set, priority)
+
+
+def template(pod: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """Return a pod as what a pod set asks for: with what is true of each of its pods."""
+    spec = {key: value for key, value in pod["spec"].items() if key not in ("hostname", "subdomain")}
+    return {"metadata": {"labels": labels}, "spec": spec}
+
+
+def asked(job: TrainingJob, pod_set: dict[str, Any], priority: Priority) -> dict[str, Any]:
+    """Return the spec of a Workload with that one pod set; a value None is left out of one that is made."""
     most = job.metadata.labels.get(LABEL_MAX_SECONDS, "")
     return {
         "queueName": queue(job),
@@ -129,31 +140,38 @@ def _priority(priority: Priority) -> dict[str, Any]:
 
 def _outdated(job: TrainingJob, workload: Workload, priority: Priority | None, *, reserved: bool) -> dict[str, Any]:
     """Return what of the spec is to be changed; of one with quota only another WorkloadPriorityClass may be."""
-    reference = workload.spec.priority_class_ref
-    held = (reference.group, reference.name) if reference is not None else ("", "")
-    other = priority is not None and priority.name and (priority.group, priority.name) != held
+    other = other_class(workload, priority, reserved=reserved)
     if reserved:
-        return _priority(priority) if other and priority and held[0] == priority.group == GROUP else {}
-    asked = next((each for each in workload.spec.pod_sets if each.name == POD_SET), None)
+        return other
+    held = next((each for each in workload.spec.pod_sets if each.name == POD_SET), None)
     least = job.spec.elastic.min_workers if job.spec.elastic is not None else None
     wanted = (job.spec.workers, least if least is not None and least < job.spec.workers else None)
     found: dict[str, Any] = {}
-    if asked is None or (asked.count, asked.min_count) != wanted:
+    if held is None or (held.count, held.min_count) != wanted:
         found["podSets"] = _spec(job, priority or Priority())["podSets"]
     if workload.spec.queue_name != queue(job):
         found["queueName"] = queue(job)
-    return found | (_priority(priority) if other and priority else {})
+    return found | other
 
 
-def _ready(job: TrainingJob, workload: Workload, now: datetime) -> Change | None:
-    """Tell whether all workers run: Kueue may wait for that before it admits others, and evicts who takes too long."""
-    ready, told = job.status.is_true(lifecycle.PODS_READY), workload.condition("PodsReady")
-    if ready == (told is not None and told.status == "True"):
+def other_class(workload: Workload, priority: Priority | None, *, reserved: bool) -> dict[str, Any]:
+    """Return the fields of another priority class; of a Workload with quota only Kueue's own may be changed."""
+    reference = workload.spec.priority_class_ref
+    held = (reference.group, reference.name) if reference is not None else ("", "")
+    if priority is None or not priority.name or (priority.group, priority.name) == held:
+        return {}
+    return _priority(priority) if not reserved or held[0] == priority.group == GROUP else {}
+
+
+def ready(workload: Workload, now: datetime, is_ready: bool) -> Change | None:
+    """Tell whether all pods run: Kueue may wait for that before it admits others, and evicts who takes too long."""
+    told = workload.condition("PodsReady")
+    if is_ready == (told is not None and told.status == "True"):
         return None
     again = told is not None and told.reason in ("WaitForRecovery", "Recovered")
-    reason = ("Recovered" if again else "Started") if ready else "WaitForRecovery"
-    text = "all workers run" if ready else "not all workers run; the gang restarts"
-    return _conditions(workload, now, ("PodsReady", ready, reason, text))
+    reason = ("Recovered" if again else "Started") if is_ready else "WaitForRecovery"
+    text = "all pods run" if is_ready else "not all pods run; they are made anew"
+    return _conditions(workload, now, ("PodsReady", is_ready, reason, text))
 
 
 def _reclaim(job: TrainingJob, gang: Gang, workload: Workload) -> Change | None:
@@ -190,8 +208,8 @@ def _boost(workload: Workload, annotations: boost.Annotations) -> Change | None:
     return Change(verb="patch", body=body, target=workload.metadata)
 
 
-def _release(workload: Workload, now: datetime) -> Change:
-    """Give back the quota of an evicted job, as Kueue's own job controllers do; Kueue queues it anew."""
+def release(workload: Workload, now: datetime) -> Change:
+    """Give back the quota of who was evicted and has stopped, as Kueue's own controllers do; Kueue queues it anew."""
     evicted, admitted = workload.condition("Evicted") or Condition(), workload.condition(ADMITTED)
     facts = [
         ("Requeued", evicted.reason in _REQUEUED_AT_ONCE, evicted.reason, evicted.message),
@@ -199,7 +217,7 @@ def _release(workload: Workload, now: datetime) -> Change:
         (ADMITTED, False, "NoReservation", "The workload has no reservation"),
     ]
     if workload.condition("PodsReady") is not None:
-        facts.append(("PodsReady", False, "WaitForStart", "the gang stopped for an eviction"))
+        facts.append(("PodsReady", False, "WaitForStart", "the pods stopped for an eviction"))
     change = _conditions(workload, now, *facts)
     status: dict[str, Any] = change.body["status"] | {"admission": None}
     if workload.status.reclaimable_pods:
@@ -226,6 +244,11 @@ def _conditions(workload: Workload, now: datetime, *facts: tuple[str, bool, str,
         conditions = upsert(conditions, type_, true, reason, message, now=now, generation=workload.metadata.generation)
     body = _of(workload, status={"conditions": [encode(condition) for condition in conditions]})
     return Change(verb="status", body=body, target=workload.metadata)
+
+
+def patch(workload: Workload, spec: dict[str, Any]) -> Change:
+    """Return the change of these fields of the spec."""
+    return Change(verb="patch", body=_of(workload, spec=spec), target=workload.metadata)
 
 
 def _of(workload: Workload, **parts: dict[str, Any]) -> dict[str, Any]:

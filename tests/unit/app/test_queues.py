@@ -11,12 +11,13 @@ from ganger.api.queueing import Workload
 from ganger.app import queues as room
 from ganger.app.caches import Caches
 from ganger.app.queues import Queues
+from ganger.contract import LABEL_JOB
 from ganger.kube.access import Access, NoToken
 from ganger.kube.errors import Conflict
 from ganger.kube.gate import WriteGate
 from ganger.kube.http import HttpCluster
 from ganger.kube.resources import WORKLOADS
-from ganger.plan.quota import Change
+from ganger.plan.quota import Change, queue
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.silence import NO_METRICS
 from unit.kube.scripted import answering, page, scripted, status, streaming
@@ -43,13 +44,19 @@ async def server():
         yield server
 
 
+def made(cluster, caches, consistency, enqueue):
+    """The queues of jobs."""
+    more = {"queue_of": queue, "enqueue": enqueue, "metrics": NO_METRICS}
+    return Queues(cluster, caches.jobs, LABEL_JOB, (), consistency, **more)
+
+
 @asynccontextmanager
 async def running(server):
     """Queues that run, with the caches that they look at and the keys that they woke."""
     caches, woken = Caches(), []
     async with HttpCluster(Access(url=server.url, token=NoToken()), gate=WriteGate()) as cluster:
         consistency = Consistency({}, monotonic=lambda: 0.0, relist=lambda resource, namespace: None)
-        queues = Queues(cluster, caches, (), consistency, enqueue=woken.append, metrics=NO_METRICS)
+        queues = made(cluster, caches, consistency, woken.append)
         task = asyncio.create_task(queues.run())
         try:
             yield queues, caches, woken
@@ -82,7 +89,7 @@ async def test_the_first_job_with_a_queue_opens_the_watch_and_is_woken_when_it_i
 
         assert ("Unknown", "Served") == (before, (await queues.seen(queued())).state)
     assert [("team", "digits")] == woken
-    assert {"app.kubernetes.io/managed-by=ganger"} == {
+    assert {"app.kubernetes.io/managed-by=ganger,ganger.dev/job"} == {
         each.query["labelSelector"] for each in server.seen(f"GET {LIST}")
     }
 
@@ -213,7 +220,7 @@ async def test_a_workload_that_is_there_or_gone_already_is_no_error(server):
 
 def test_writes_to_workloads_are_waited_for():
     consistency = Consistency({}, monotonic=lambda: 0.0, relist=lambda resource, namespace: None)
-    queues = Queues(None, Caches(), (), consistency, enqueue=lambda key: None, metrics=NO_METRICS)
+    queues = made(None, Caches(), consistency, lambda key: None)
     a_job = queued()
     found = workload(a_job)
     consistency.wrote(a_job.key, WORKLOADS, found.metadata)
