@@ -69,7 +69,10 @@ def _configuration(certificates: Path, health: int, webhook: int, metrics: int) 
         # Its extension API server looks for a pod's service account, and ends the manager where there is none.
         # PriorityBoost: docs/adr/0023-victims.md.
         "featureGates": {"VisibilityOnDemand": False, "PriorityBoost": True},
-        "integrations": {"frameworks": ["batch/job"], "externalFrameworks": ["TrainingJob.v1alpha1.ganger.dev"]},
+        "integrations": {
+            "frameworks": ["batch/job"],
+            "externalFrameworks": [f"{kind}.v1alpha1.ganger.dev" for kind in ("TrainingJob", "DevSession")],
+        },
     }  # fmt: skip
 
 

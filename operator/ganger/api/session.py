@@ -110,8 +110,9 @@ class DevSessionSpec(Part, frozen=True, kw_only=True):
             ObjectName,
             Meta(
                 description="TrainingJob of this namespace whose image, resources, environment, volumes, code and "
-                "placement the session takes over as they are when it starts, its profile included. What the session "
-                "says itself wins. The job's checkpoints are mounted where its workers have them.",
+                "placement the session takes over as they are when it starts, its profile, its queue of Kueue and its "
+                "priority class included. What the session says itself wins. The job's checkpoints are mounted where "
+                "its workers have them.",
                 examples=["digits"],
             ),
         ]

@@ -249,7 +249,7 @@ class Process:
         if self._pod_groups is not None:
             self._pod_groups.look()  # it may be another version of the server
         self._queues.hurry()
-        self._sessions.look()
+        self._sessions.hurry()
 
     def _relist(self, resource: Resource, namespace: str) -> None:
         for reflector in self._all_reflectors():

@@ -9,11 +9,13 @@ from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob, profiled
 from ganger.app.caches import Caches, Key
 from ganger.app.memory import JobMemory
+from ganger.app.queues import Queues
 from ganger.app.sessionexecute import SessionExecutor
 from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES
 from ganger.observe.logs import about
-from ganger.plan import profile, sessionname
+from ganger.plan import profile, sessionname, sessionqueue
+from ganger.plan.quota import Quota
 from ganger.plan.session import SessionSeen, SessionSite, decide_session
 from ganger.runtime.cache import Cache
 from ganger.runtime.events import Recorder
@@ -33,6 +35,7 @@ class SessionReconciler:
         recorder: Recorder,
         clock: Clock,
         site: SessionSite,
+        queues: Queues[DevSession],
     ) -> None:
         self._sessions = sessions
         self._caches = caches
@@ -40,8 +43,9 @@ class SessionReconciler:
         self._recorder = recorder
         self._clock = clock
         self._site = site
+        self._queues = queues
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
-        self._waiting: dict[Key, set[Key]] = {}  # sessions by the job that they lack, or that is not what they need
+        self._waiting: dict[Key, set[Key]] = {}  # sessions that have not started, by the job that they fork
 
     def waiting_for(self, namespace: str, job: str) -> tuple[Key, ...]:
         """Return the sessions that look at every change of a job."""
@@ -55,16 +59,24 @@ class SessionReconciler:
             self._report_undecodable(key)
             self._memories.pop(key, None)
             self._executor.forget(key)
+            self._queues.forget(key)
             return None
         with about(namespace=key[0], session=key[1], uid=session.metadata.uid):
             memory = self._memory(session)
             source, trouble = self._source(session)
-            if trouble is not None and session.spec.from_job is not None:
+            whole = sessionqueue.whole(session, source, self._site.image)
+            quota = await self._queues.seen(whole)
+            if self._sessions.get(*key) is not session:
+                return None  # it changed while Kueue's objects were read, and is in the queue again for that
+            starts = quota is not None and session.status.phase in (None, "Pending")
+            if (trouble is not None or starts) and session.spec.from_job is not None:
                 self._waiting.setdefault((key[0], session.spec.from_job), set()).add(key)
-            seen = self._seen(session, memory, source, trouble)
+            seen = self._seen(session, memory, source, trouble, quota)
             decision = decide_session(session, seen, self._clock.now(), self._site)
             after = await self._executor.execute(session, decision, memory)
-            times = (after, memory.wake_seconds(self._clock.monotonic()))
+            if decision.workload is not None:
+                await self._queues.write(whole, decision.workload)
+            times = (after, decision.requeue_after_seconds, memory.wake_seconds(self._clock.monotonic()))
             return min((seconds for seconds in times if seconds is not None), default=None)
 
     async def report(self, key: Key, error: Exception, failures: int) -> None:
@@ -102,6 +114,7 @@ class SessionReconciler:
         memory: JobMemory,
         source: TrainingJob | None,
         trouble: tuple[str, str] | None,
+        quota: Quota | None,
     ) -> SessionSeen:
         (namespace, name), now = session.key, self._clock.monotonic()
         wanted = sessionname.pod(name, session.status.start)
@@ -117,6 +130,7 @@ class SessionReconciler:
             or _found(NetworkPolicy, memory.stranger(NETWORK_POLICIES.kind, now)),
             squatter=wanted if foreign else next(iter(memory.squatters(now)), ""),
             refusal=memory.refusal(now),
+            quota=quota,
         )
 
     def _memory(self, session: DevSession) -> JobMemory:

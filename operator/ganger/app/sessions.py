@@ -12,14 +12,16 @@ from typing import Any
 
 from ganger.api.session import DevSession
 from ganger.app.caches import Caches, Key
+from ganger.app.queues import Queues
 from ganger.app.sessionexecute import SessionExecutor
 from ganger.app.sessionpass import SessionReconciler
 from ganger.app.settings import Settings
 from ganger.contract import LABEL_SESSION
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import ApiError
-from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, Resource
+from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, WORKLOADS, Resource
 from ganger.observe.metrics import OperatorMetrics
+from ganger.plan import sessionqueue
 from ganger.plan.session import SessionSite
 from ganger.runtime.backoff import Backoff
 from ganger.runtime.cache import Cache
@@ -55,6 +57,7 @@ class Sessions:
         self.cache: Cache[DevSession] = Cache()
         self.reflectors: list[Reflector[DevSession]] = []
         self._cluster = cluster
+        self._caches = caches
         self._namespaces = settings.watch_namespaces or ("",)
         self._timing = timing
         self._metrics = metrics
@@ -74,9 +77,20 @@ class Sessions:
             monotonic=clock.monotonic,
             relist=self._relist,
         )
+        self._queues = Queues(
+            cluster,
+            self.cache,
+            LABEL_SESSION,
+            settings.watch_namespaces,
+            self._consistency,
+            queue_of=self._queue_of,
+            enqueue=self._enqueue,
+            metrics=metrics,
+            timing=timing,
+        )
         executor = SessionExecutor(cluster, self._consistency, Limiter(WRITES), recorder, clock)
         site = SessionSite(image=settings.session_image, isolates=settings.isolate_jobs)
-        self._reconciler = SessionReconciler(self.cache, caches, executor, recorder, clock, site)
+        self._reconciler = SessionReconciler(self.cache, caches, executor, recorder, clock, site, self._queues)
         self.cache.on_change(self._changed)
         caches.jobs.on_change(self._job_changed)
         for cache in (caches.pods, caches.claims, caches.policies):
@@ -86,8 +100,18 @@ class Sessions:
         """Ask again whether the kind is served: the API server was away, or says that it is gone."""
         self._asked.set()
 
+    def hurry(self) -> None:
+        """Look again at once at a server that was away."""
+        self.look()
+        self._queues.hurry()
+
     async def run(self) -> None:
-        """Look, and reflect what is found, until cancelled."""
+        """Reflect the sessions and their Workloads, where they are served, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reflect())
+            tasks.create_task(self._queues.run())
+
+    async def _reflect(self) -> None:
         backoff = Backoff(base=1.0, cap=30.0)
         try:
             while True:
@@ -162,12 +186,19 @@ class Sessions:
         self._tasks, self.reflectors = [], []
 
     def _relist(self, resource: Resource, namespace: str) -> None:
+        if resource == WORKLOADS:
+            self._queues.relist(resource, namespace)
+            return
         if resource != DEV_SESSIONS:
             self._relist_shared(resource, namespace)
             return
         for reflector in self.reflectors:
             if reflector.namespace in ("", namespace):
                 reflector.relist()
+
+    def _queue_of(self, session: DevSession) -> str:
+        job = self._caches.jobs.get(session.metadata.namespace, session.spec.from_job or "")
+        return sessionqueue.name(session, job)
 
     # --- what asks for a pass ---
     def _enqueue(self, key: Key) -> None:

@@ -19,13 +19,13 @@ from ganger.contract import (
     ANNOTATION_EDITION,
     ANNOTATION_START,
     LABEL_MANAGED_BY,
-    LABEL_QUEUE,
     LABEL_SESSION,
     MANAGED_BY,
 )
-from ganger.plan import sessionend, sessionfork, sessionname, sessionpod, waiting
+from ganger.plan import admission, quota, sessionend, sessionfork, sessionname, sessionpod, sessionqueue, waiting
 from ganger.plan.gang import is_over
 from ganger.plan.profile import MISFITS_TOLD
+from ganger.plan.quota import ADMITTED, Change, Hold, Quota
 from ganger.plan.seen import Event, Refusal
 
 READY, ENDED = "Ready", "Ended"
@@ -39,7 +39,8 @@ class SessionSeen(Struct, frozen=True, kw_only=True):
     pods: all whose controller is this session. source: the job of fromJob with its profile's values; trouble: reason
     and message of why there is none, or why the stored spec cannot be served. claim, policy: the objects of the names
     that the session would give them, whoever owns them. squatter: a foreign pod that has the name of the session's.
-    refusal: what the API server said to the newest create, while that is fresh.
+    refusal: what the API server said to the newest create, while that is fresh. quota: what Kueue says, where the
+    session is or was in a queue of it.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -49,6 +50,7 @@ class SessionSeen(Struct, frozen=True, kw_only=True):
     policy: NetworkPolicy | None = None
     squatter: str = ""
     refusal: Refusal | None = None
+    quota: Quota | None = None
 
 
 class SessionSite(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,8 @@ class SessionDecision(Struct, frozen=True, kw_only=True):
 
     status: the whole new status, None where it stays. deletions: pods. shared: claim and NetworkPolicy that are made
     before the pod. token: whether a Secret with a new token is made before the pod. events: after the status write.
-    lost: the name of a pod that only the cache may lack; it is asked for before a new start.
+    lost: the name of a pod that only the cache may lack; it is asked for before a new start. workload: what Kueue is
+    told. requeue_after_seconds: look again then.
     """
 
     status: DevSessionStatus | None = None
@@ -73,6 +76,8 @@ class SessionDecision(Struct, frozen=True, kw_only=True):
     pod: dict[str, Any] | None = None
     events: tuple[Event, ...] = ()
     lost: str = ""
+    workload: Change | None = None
+    requeue_after_seconds: float | None = None
 
 
 def decide_session(session: DevSession, seen: SessionSeen, now: datetime, site: SessionSite) -> SessionDecision:
@@ -87,19 +92,39 @@ class _Pass:
         self.name = sessionname.pod(session.metadata.name, self.old.start)
         self.pod = next((pod for pod in seen.pods if pod.metadata.name == self.name), None)
         self.others = tuple(pod for pod in seen.pods if pod is not self.pod)
+        self.whole = sessionqueue.whole(session, seen.source, site.image)
 
     def decide(self) -> SessionDecision:
         if self.session.metadata.deletion_timestamp is not None:
             return SessionDecision()  # the garbage collector ends what it has
         if self.old.ended:
-            return self._ended()
+            return self._queued(self._ended())
         if self.session.spec.suspend:
-            return self._suspended()
+            return self._queued(self._suspended())
         if self.pod is None:
-            return self._lost(None) if self.old.pod == self.name else self._absent()
+            return self._queued(self._lost(None)) if self.old.pod == self.name else self._absent()
         if is_over(self.pod):
-            return self._over(self.pod)
-        return self._alive(self.pod)
+            return self._queued(self._over(self.pod))
+        held = sessionqueue.eviction(self.pod, self.seen.quota)
+        return self._queued(self._alive(self.pod) if held is None else self._evicted(self.pod, held))
+
+    def _queued(self, decision: SessionDecision, *, may_ask: bool = True) -> SessionDecision:
+        """Add what Kueue is told; nothing while only the cache may lack a pod."""
+        if self.seen.quota is None or decision.lost:
+            return decision
+        told = sessionqueue.change(
+            self.session,
+            self.seen.source,
+            self.site.image,
+            self.seen.pods,
+            self.seen.quota,
+            self.now,
+            is_ready=self._is_true(READY),
+            may_ask=may_ask and self.seen.trouble is None,
+        )
+        times = (decision.requeue_after_seconds, quota.retry_seconds(self.seen.quota))
+        after = min((seconds for seconds in times if seconds is not None), default=None)
+        return replace(decision, workload=told, requeue_after_seconds=after)
 
     # --- a session that has ended ---
     def _ended(self) -> SessionDecision:
@@ -151,24 +176,38 @@ class _Pass:
             return self._end("Expired", "Expired", f"it is older than {self.session.spec.max_seconds} s (maxSeconds)")
         found = self._obstacle()
         if found is not None:
-            status = self._news(self._with("Pending", *found))
-            return SessionDecision(status=status, deletions=_leaving(self.others))
+            return self._queued(self._waits(*found, Hold(*found)), may_ask=False)
+        held = sessionqueue.hold(self.whole, self.seen.quota)
+        if held is not None:
+            return self._queued(self._waits(held.reason, held.message, held))
+        if (lack := admission.lacks(self.whole, self.seen.quota)) is not None:
+            return self._queued(self._waits(*lack))
+        if self.seen.refusal is not None:
+            return self._queued(self._waits(self.seen.refusal.reason, self.seen.refusal.message))
+        pod = sessionpod.pod(self.session, self.seen.source, self.site.image, seconds_left=left)
+        if clash := sessionqueue.conflict(self.whole, pod, self.seen.quota):
+            text = f"{clash}; change the session, its job or the ResourceFlavor, and start it again"
+            return self._end("Failed", "AdmissionConflict", text)
         shared = (
             (sessionpod.claim(self.session), self.seen.claim),
             (sessionpod.network_policy(self.session) if self.site.isolates else None, self.seen.policy),
         )
-        return SessionDecision(
+        decision = SessionDecision(
             shared=tuple(manifest for manifest, present in shared if manifest is not None and present is None),
             token=self.session.spec.jupyter,
-            pod=sessionpod.pod(self.session, self.seen.source, self.site.image, seconds_left=left),
+            pod=sessionqueue.placed(self.whole, pod, self.seen.quota),
         )
+        return self._queued(decision)
+
+    def _waits(self, reason: str, message: str, held: Hold | None = None) -> SessionDecision:
+        status = self._news(self._with("Pending", reason, message, held=held))
+        # Of one that was evicted the time goes on: nobody else tells when it is over.
+        left = float(self._seconds_left()) if self.old.start_time is not None else None
+        return SessionDecision(status=status, deletions=_leaving(self.others), requeue_after_seconds=left)
 
     def _obstacle(self) -> tuple[str, str] | None:
-        """Return reason and message of what must be out of the way before the pod is made."""
+        """Return reason and message of what must be out of the way before quota is asked for and the pod is made."""
         session, seen = self.session, self.seen
-        if LABEL_QUEUE in session.metadata.labels:
-            text = f"sessions wait in no queue of Kueue: remove the label {LABEL_QUEUE} from the session"
-            return "NotQueued", text
         if seen.trouble is not None:
             return seen.trouble
         wrong = [str(error) for error in check_session(session)] or sessionfork.misfits(
@@ -185,9 +224,7 @@ class _Pass:
             return "WaitingForPreviousPod", f"pod {seen.squatter} of another owner carries the name that is needed"
         if seen.policy is not None and self.site.isolates and not self._is_own(seen.policy.metadata):
             return "WaitingForPreviousPolicy", f"NetworkPolicy {seen.policy.metadata.name} belongs to another owner"
-        if (found := self._claim_trouble()) is not None:
-            return found
-        return (seen.refusal.reason, seen.refusal.message) if seen.refusal is not None else None
+        return self._claim_trouble()
 
     def _claim_trouble(self) -> tuple[str, str] | None:
         claim = self.seen.claim
@@ -215,7 +252,9 @@ class _Pass:
             text = f"{len(runs)} pods were lost within an hour, none of which ran for 60 s; the last: {why}"
             decision = self._end("Failed", "LostTooOften", text, end)
         else:
-            decision = self._restarted("Restarted", f"{why}; another one takes its place", anew=False)
+            held = sessionqueue.hold(self.whole, self.seen.quota)
+            then = "another one takes its place" if held is None else "it waits in its queue for another one"
+            decision = self._restarted("Restarted", f"{why}; {then}", anew=False, held=held)
         status = decision.status
         assert status is not None
         return replace(decision, status=replace(status, short_runs=runs), lost=self.name if pod is None else "")
@@ -230,9 +269,10 @@ class _Pass:
         since = ready.last_transition_time if ready is not None and ready.status == "True" else None
         return since is None or (self.now - since).total_seconds() < sessionend.SHORT_RUN_SECONDS
 
-    def _restarted(self, reason: str, message: str, *, anew: bool) -> SessionDecision:
-        """Open the next start. anew: at the wish of the user, so that its whole time begins anew."""
-        status = self._with("Pending", reason, message)
+    def _restarted(self, reason: str, message: str, *, anew: bool, held: Hold | None = None) -> SessionDecision:
+        """Open the next start. anew: at the wish of the user, so that its time begins anew. held: told instead."""
+        why = (held.reason, held.message) if held is not None else (reason, message)
+        status = self._with("Pending", *why, held=held)
         status = replace(status, start=self.old.start + 1, pod="", end_time=None)
         if anew:
             status = replace(status, start_time=None, short_runs=())
@@ -277,6 +317,15 @@ class _Pass:
             events = (Event(reason="Running", message=f"pod {self.name} is ready"),)
         return SessionDecision(status=self._news(status), deletions=_leaving(self.others), events=events)
 
+    def _evicted(self, pod: Pod, held: Hold) -> SessionDecision:
+        """Stop a pod that holds quota no more; what it was is on the volume, and it counts as no short run."""
+        status = self._with("Stopping", held.reason, held.message, pod=self.name, held=held)
+        event = Event(reason=held.reason, message=held.message, warning=True)
+        known = self.old.phase == "Stopping"
+        return SessionDecision(
+            status=self._news(status), deletions=_leaving(self.seen.pods), events=() if known else (event,)
+        )
+
     # --- the status ---
     def _with(
         self,
@@ -287,15 +336,24 @@ class _Pass:
         ready: bool = False,
         ended: bool = False,
         pod: str = "",
+        held: Hold | None = None,
     ) -> DevSessionStatus:
         generation, text = self.session.metadata.generation, message[:_MESSAGE_LENGTH_MAX]
         conditions = self.old.conditions
         conditions = upsert(conditions, READY, ready, reason, text, now=self.now, generation=generation)
         why = (reason, text) if ended else ("NotEnded", "")
         conditions = upsert(conditions, ENDED, ended, *why, now=self.now, generation=generation)
+        told = self.old.condition(ADMITTED) is not None
+        place = sessionqueue.fact(self.whole, self.pod, self.seen.quota, held, told=told, ended=ended)
+        if place is not None:
+            conditions = upsert(conditions, *place, now=self.now, generation=generation)
         return replace(
             self.old, phase=phase, observed_generation=generation, pod=pod, message=text, conditions=conditions
         )
+
+    def _is_true(self, type_: str) -> bool:
+        found = self.old.condition(type_)
+        return found is not None and found.status == "True"
 
     def _told(self, status: DevSessionStatus) -> DevSessionStatus:
         return replace(status, observed_generation=self.session.metadata.generation)

@@ -6,13 +6,16 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from builders import job
 from ganger.api.crd import as_yaml
-from ganger.plan import sessionpod
+from ganger.plan import sessionpod, sessionqueue
+from ganger.plan.quota import Priority
 from sessions import IMAGE, KEY, session
 
+HIGH = Priority(group="kueue.x-k8s.io", kind="WorkloadPriorityClass", name="high", value=1000)
 FOLDER = Path(__file__).parent
 JOB = job(
     image=None,
@@ -65,7 +68,20 @@ CASES = {
 def test_what_is_made_for_a_session_is_what_was_agreed_on(name):
     made, source = CASES[name]
     objects = [sessionpod.claim(made), sessionpod.network_policy(made), sessionpod.pod(made, source, IMAGE)]
-    text = "---\n".join(as_yaml(each) for each in objects if each is not None)
+    check(name, *(each for each in objects if each is not None))
+
+
+def test_what_is_asked_of_kueue_for_a_session_is_what_was_agreed_on():
+    made, _ = CASES["fork"]
+    labels = {"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/priority-class": "high"}
+    job = msgspec.structs.replace(JOB, metadata=msgspec.structs.replace(JOB.metadata, labels=labels))
+
+    check("workload", sessionqueue.manifest(made, job, IMAGE, HIGH))
+
+
+def check(name, *objects):
+    """Compare the manifests with those of the file."""
+    text = "---\n".join(as_yaml(each) for each in objects)
     path = FOLDER / f"{name}.yaml"
     if os.environ.get("GANGER_GOLDEN") == "write":
         path.write_text(text, "utf-8")

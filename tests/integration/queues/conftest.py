@@ -57,9 +57,15 @@ class Queues(World):
         self.api.create(self.jobs, body)
 
     def workload(self, name: str):
-        """The Workload of a job, None where there is none."""
+        """The Workload of a job or a session, None where there is none."""
         found = self.api.items(f"{API}/namespaces/{self.namespace}/workloads")
-        return next((one for one in found if one["metadata"]["labels"].get("ganger.dev/job") == name), None)
+        labels = ("ganger.dev/job", "ganger.dev/session")
+        return next((one for one in found if name in map(one["metadata"]["labels"].get, labels)), None)
+
+    def activate(self, name: str, active: bool) -> None:
+        """Take a Workload out of the queues, or put it back."""
+        path = f"{API}/namespaces/{self.namespace}/workloads/{self.workload(name)['metadata']['name']}"
+        self.api.merge(path, {"spec": {"active": active}})
 
     def told(self, name: str, type_: str):
         """A condition of the Workload of a job: status and reason."""

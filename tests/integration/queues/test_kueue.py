@@ -71,13 +71,12 @@ def test_a_job_of_higher_priority_preempts_one_that_keeps_its_quota_while_it_sto
 def test_a_deactivated_workload_stops_its_gang_until_it_is_active_again(queues):
     queues.queue_job("digits")
     names = queues.train("digits")
-    path = f"{API}/namespaces/{queues.namespace}/workloads/{queues.workload('digits')['metadata']['name']}"
-    queues.api.merge(path, {"spec": {"active": False}})
+    queues.activate("digits", False)
     queues.wait_told("digits", "Evicted", "True", "Deactivated")
     queues.stop_pods(names)
     wait_for(lambda: queues.told("digits", "QuotaReserved")[0] == "False", 20, "the quota is given back")
     held = queues.wait_held("digits", "Deactivated")
-    queues.api.merge(path, {"spec": {"active": True}})
+    queues.activate("digits", True)
     queues.finish(queues.train("digits"))
 
     assert "set its spec.active to true" in held

@@ -7,7 +7,8 @@ from ganger_dev import binaries, kubeconfig
 from golden.chart.rendered import Chart
 from golden.chart.test_rights import granted, roles_of
 from integration.chart.test_rights import requests_of
-from integration.queues.conftest import Queues
+from integration.operator.test_session import Desk
+from integration.queues.conftest import LABEL, Queues
 
 pytestmark = pytest.mark.integration
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -43,7 +44,17 @@ def life_of_a_queued_job(world):
     world.wait_told("plain", "Finished", "True", "Succeeded")
 
 
-def test_kueues_rights_of_the_chart_are_what_jobs_in_queues_use(
+def life_of_a_queued_session(world):
+    """Its admission, its end and what follows."""
+    desk = Desk(world)
+    desk.make(labels={LABEL: "team"}, resources={"requests": {"cpu": "1"}})
+    desk.run()
+    world.wait_told("notes", "PodsReady", "True", "Started")
+    desk.end()
+    wait_for(lambda: world.workload("notes") is None, 20, "no Workload of a session at rest")
+
+
+def test_kueues_rights_of_the_chart_are_what_jobs_and_sessions_in_queues_use(
     control_plane, kueue, crd, namespace, history, tmp_path
 ):
     if binaries.missing(["helm"]):
@@ -59,6 +70,7 @@ def test_kueues_rights_of_the_chart_are_what_jobs_in_queues_use(
     try:
         wait_for(world.leader, 20, "a leader")
         life_of_a_queued_job(world)
+        life_of_a_queued_session(world)
     finally:
         operator.stop()
     found = list(requests_of(plane, f"system:serviceaccount:{namespace}:operator"))

@@ -50,19 +50,29 @@ class World:
             self.pods.pop(name, None)
         elif name in self.live():
             kind = {"ready": {"ready": True}, "delete": {"leaving": True}, "wait": {}}.get(word) or ENDS.get(word, {})
-            self.pods[name] = pod(made, **kind)
+            self.pods[name] = self.pod(**kind)
+
+    def pod(self, **kind):
+        return pod(self.session, **kind)
+
+    def deleted(self, name):
+        self.pods.pop(name)
+
+    def seen(self):
+        return SessionSeen(pods=tuple(self.pods.values()))
 
     def run(self):
         """Pass until nothing more is wanted; the kubelet ends what is deleted."""
         for _ in range(12):
             self.now += 1.0
-            decision = decide_session(self.session, SessionSeen(pods=tuple(self.pods.values())), at(self.now), SITE)
-            if decision.status is None and not decision.deletions and decision.pod is None:
+            decision = decide_session(self.session, self.seen(), at(self.now), SITE)
+            if not (decision.status or decision.deletions or decision.pod or decision.workload):
                 return
             self.obey(decision)
         raise AssertionError(f"it does not come to rest: {self.session.status}")
 
     def obey(self, decision):
+        """Carry it out; whether the operator lived."""
         old, crashes = self.session.status, self.crashes
         self.crashes = False
         if decision.status is not None:
@@ -71,18 +81,19 @@ class World:
             assert not old.ended or decision.status.ended or decision.status.start == old.start + 1
             self.session = msgspec.structs.replace(self.session, status=decision.status)
             if crashes:
-                return
+                return False
         for metadata in decision.deletions:
-            self.pods.pop(metadata.name)
+            self.deleted(metadata.name)
             if crashes:
-                return
+                return False
         if decision.pod is not None:
             name = decision.pod["metadata"]["name"]
             assert [] == self.live(), "a second pod beside a live one"
             assert not self.session.spec.suspend
             assert f"notes-dev-{self.session.status.start}" == name
             self.made.append(name)
-            self.pods[name] = pod(self.session, phase="Pending")
+            self.pods[name] = self.pod(phase="Pending")
+        return True
 
 
 @settings(max_examples=300, deadline=None)

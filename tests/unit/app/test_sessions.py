@@ -3,9 +3,11 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
-from builders import T0
+from builders import T0, job
+from ganger.api.observed import Metadata
 from ganger.app import sessions
 from ganger.app.caches import Caches
 from ganger.app.sessions import Sessions
@@ -19,6 +21,8 @@ from unit.kube.scripted import answering, page, scripted, status, streaming
 
 ROOT = "/apis/ganger.dev"
 LIST = f"{ROOT}/v1alpha1/devsessions"
+WORKLOADS = "/apis/kueue.x-k8s.io/v1beta2/workloads"
+QUEUE = "kueue.x-k8s.io/queue-name"
 SESSION = {
     "metadata": {"name": "notes", "namespace": "team", "uid": "s", "resourceVersion": "4", "labels": {}},
     "spec": {"fromJob": "digits"},
@@ -40,12 +44,12 @@ async def server():
         yield server
 
 
-def serve(server, *plurals):
-    """Let the server serve these kinds of ours from now on."""
+def serve(server, *plurals, session=SESSION):
+    """Let the server serve these kinds of ours from now on, and this session."""
     scripts = {
         ROOT: answering(200, {"versions": [{"groupVersion": "ganger.dev/v1alpha1"}]}),
         f"{ROOT}/v1alpha1": answering(200, {"resources": [{"name": name} for name in plurals]}),
-        LIST: answering(200, page(5, SESSION)) if "devsessions" in plurals else answering(404, status(404, "NotFound")),
+        LIST: answering(200, page(5, session)) if "devsessions" in plurals else answering(404, status(404, "NotFound")),
     }
     for path, script in scripts.items():
         server.scripts[f"GET {path}"] = [script]
@@ -118,3 +122,26 @@ async def test_the_process_that_leads_shows_its_sessions_by_phase_and_none_after
         stopping.set()
         await leading
         assert f"{shown} 0" in found.metrics.exposition().decode()
+
+
+@pytest.mark.parametrize(
+    ("own", "of_job"), [({QUEUE: "team"}, {}), ({}, {QUEUE: "team"})], ids=["its own label", "that of its job"]
+)
+async def test_the_first_session_with_a_queue_opens_a_watch_for_the_workloads_of_sessions(server, own, of_job):
+    serve(server, "devsessions", session=SESSION | {"metadata": SESSION["metadata"] | {"labels": own}})
+    server.on("GET /apis/kueue.x-k8s.io", answering(200, {"versions": [{"groupVersion": "kueue.x-k8s.io/v1beta2"}]}))
+    server.on("GET /apis/kueue.x-k8s.io/v1beta2", answering(200, {"resources": [{"name": "workloads"}]}))
+    server.on(f"GET {WORKLOADS}", answering(200, page(5)))
+    async with looking(server) as found:
+        await until(lambda: len(found.cache) == 1)
+        if of_job:
+            assert [] == server.seen(f"GET {WORKLOADS}")
+            metadata = Metadata(name="digits", namespace="team", uid="uid-1", labels=of_job)
+            found._caches.jobs.put(msgspec.structs.replace(job(), metadata=metadata))
+            server.on("PATCH", answering(200, SESSION))
+            await found._reconciler.sync(("team", "notes"))
+        await until(lambda: server.seen(f"GET {WORKLOADS}"))
+
+    assert {"app.kubernetes.io/managed-by=ganger,ganger.dev/session"} == {
+        each.query["labelSelector"] for each in server.seen(f"GET {WORKLOADS}")
+    }

@@ -19,16 +19,18 @@ def queued(labels=None, **spec) -> TrainingJob:
 
 
 def workload(a_job, *true: str, admitted=False, evicted="", checks=(), count=None, reclaimed=0, **more) -> Workload:
-    """The Workload of a job. true: conditions that are True. evicted: with that reason."""
+    """The Workload of a job, or that of `manifest`. true: conditions that are True. evicted: with that reason."""
     conditions = {type_: ("True", type_, "") for type_ in true}
     if admitted:
         conditions |= {"QuotaReserved": ("True", "QuotaReserved", ""), "Admitted": ("True", "Admitted", "")}
     if evicted:
         conditions["Evicted"] = ("True", evicted, "Preempted to accommodate another workload")
     conditions |= more.pop("conditions", {})
-    manifest = asking.manifest(a_job, Priority())
+    manifest = more.pop("manifest", None) or asking.manifest(a_job, Priority())
     metadata = {"uid": "wl-1", "resourceVersion": "7", "generation": 1}
-    assignment = {"name": "workers", "flavors": {"cpu": "spot"}} | ({"count": count} if count is not None else {})
+    assignment = {"name": manifest["spec"]["podSets"][0]["name"], "flavors": {"cpu": "spot"}} | (
+        {"count": count} if count is not None else {}
+    )
     status = {
         "conditions": [
             {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": at(5)}

@@ -11,7 +11,6 @@ from ganger.plan.sessionpod import edition
 from sessions import IMAGE, KEY, pod, session
 
 SITE = SessionSite(image=IMAGE)
-QUEUE = {"kueue.x-k8s.io/queue-name": "team"}
 IDLE = {"outcome": "Ended", "reason": "Idle", "message": "idle for 60 s", "lastActivityTime": "2026-01-01T12:00:30Z"}
 
 
@@ -253,7 +252,6 @@ def test_an_eviction_gives_no_more_time():
 @pytest.mark.parametrize(
     ("made", "seen", "why", "words"),
     [
-        (session(labels=QUEUE), {}, "NotQueued", "remove the label"),
         (session(fromJob="digits"), {"trouble": ("WaitingForJob", "no job")}, "WaitingForJob", "no job"),
         (session(), {"squatter": "notes-dev-0"}, "WaitingForPreviousPod", "notes-dev-0"),
         (session(), {"refusal": Refusal(reason="QuotaExceeded", message="exceeded")}, "QuotaExceeded", "exceeded"),
