@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from ganger.api.observed import PodGroup
 from ganger.app.caches import OURS
+from ganger.app.offered import Offered
 from ganger.kube.cluster import Cluster
-from ganger.kube.errors import ApiError
-from ganger.kube.resources import POD_GROUPS, Resource
-from ganger.runtime.backoff import Backoff
+from ganger.kube.resources import POD_GROUPS
 from ganger.runtime.cache import Cache
 from ganger.runtime.ports import Metrics
 from ganger.runtime.reflector import Reflector, Timing
@@ -33,88 +32,27 @@ class PodGroups:
         metrics: Metrics,
         timing: Timing | None = None,
     ) -> None:
-        self._cluster = cluster
-        self._cache = cache
-        self._namespaces = tuple(namespaces) or ("",)
-        self._metrics = metrics
-        self._timing = timing
-        self._resource: Resource | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._asked = asyncio.Event()
-        self._answered = asyncio.Event()
-        self.reflectors: list[Reflector[PodGroup]] = []
+        self._offered = Offered(cluster, POD_GROUPS, PodGroup, cache, namespaces, metrics, timing, label_selector=OURS)
+        self.run = self._offered.run
+        self.look = self._offered.look
+
+    @property
+    def reflectors(self) -> list[Reflector[PodGroup]]:
+        """Those that keep the cache."""
+        return self._offered.reflectors
 
     @property
     def version(self) -> str:
         """The version that is served, "" where none is or the cache is not in yet."""
-        if self._resource is None or not all(reflector.has_synced for reflector in self.reflectors):
+        served = self._offered.served
+        if served is None or not all(reflector.has_synced for reflector in self.reflectors):
             return ""
-        return self._resource.version
-
-    def look(self) -> None:
-        """Ask again what is served: the API server was away, or says that the version is gone."""
-        self._asked.set()
+        return served.version
 
     async def wait_synced(self) -> None:
         """Return once `version` can be trusted, or after SYNC_SECONDS."""
         try:
             async with asyncio.timeout(SYNC_SECONDS):
-                await self._answered.wait()
-                for reflector in self.reflectors:
-                    await reflector.wait_synced()
+                await self._offered.wait_synced()
         except TimeoutError:
             log.warning("PodGroups cannot be read yet: gangs that start now are not known to the scheduler as gangs")
-
-    async def run(self) -> None:
-        """Look, and reflect what is found, until cancelled."""
-        backoff = Backoff(base=1.0, cap=30.0)
-        try:
-            while True:
-                self._asked.clear()
-                try:
-                    found = await self._served()
-                except ApiError as error:
-                    log.warning("what is served of scheduling.k8s.io is unknown: %s", error)
-                    await asyncio.sleep(backoff.next())
-                    continue
-                backoff.reset()
-                if found != self._resource:
-                    await self._turn_to(found)
-                self._answered.set()
-                await self._asked.wait()
-        finally:
-            await self._stop()
-
-    async def _served(self) -> Resource | None:
-        versions = await self._cluster.discover(POD_GROUPS[0].group)
-        return next((each for each in POD_GROUPS if each.plural in versions.get(each.version, ())), None)
-
-    async def _turn_to(self, found: Resource | None) -> None:
-        await self._stop()
-        self._resource = found
-        log.info("gangs are known to the scheduler by %s", f"{found.api_version} PodGroups" if found else "nothing")
-        if found is None:
-            return
-        for namespace in self._namespaces:
-            reflector = Reflector(
-                self._cluster,
-                found,
-                PodGroup,
-                self._cache,
-                namespace=namespace,
-                label_selector=OURS,
-                metrics=self._metrics,
-                timing=self._timing,
-                unserved=self.look,
-            )
-            self.reflectors.append(reflector)
-            self._tasks.append(asyncio.create_task(reflector.run()))
-
-    async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-            for namespace in self._namespaces:  # a new epoch: nothing that was written is waited for any more
-                self._cache.replace((), scope=namespace, version=0)
-        self._tasks, self.reflectors = [], []

@@ -5,25 +5,23 @@ sessions as soon as their definition is there.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ganger.api.session import DevSession
 from ganger.app.caches import Caches, Key
+from ganger.app.offered import Offered
 from ganger.app.queues import Queues
 from ganger.app.sessionexecute import SessionExecutor
 from ganger.app.sessionpass import SessionReconciler
 from ganger.app.settings import Settings
 from ganger.contract import LABEL_SESSION
 from ganger.kube.cluster import Cluster
-from ganger.kube.errors import ApiError
 from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, WORKLOADS, Resource
 from ganger.observe.metrics import OperatorMetrics
 from ganger.plan import sessionqueue
 from ganger.plan.session import SessionSite
-from ganger.runtime.backoff import Backoff
 from ganger.runtime.cache import Cache
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.controller import Controller
@@ -33,7 +31,6 @@ from ganger.runtime.ports import Clock
 from ganger.runtime.queue import Queue
 from ganger.runtime.reflector import Reflector, Timing
 
-log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0  # how often the definition is looked for while it is not there
 WORKERS = 2
 WRITES = 4  # of all sessions at once
@@ -55,17 +52,21 @@ class Sessions:
         timing: Timing | None = None,
     ) -> None:
         self.cache: Cache[DevSession] = Cache()
-        self.reflectors: list[Reflector[DevSession]] = []
-        self._cluster = cluster
+        self._offered = Offered(
+            cluster,
+            (DEV_SESSIONS,),
+            DevSession,
+            self.cache,
+            settings.watch_namespaces,
+            metrics,
+            timing,
+            look_seconds=LOOK_SECONDS,
+        )
         self._caches = caches
-        self._namespaces = settings.watch_namespaces or ("",)
-        self._timing = timing
         self._metrics = metrics
         self._phases: dict[Key, str] = {}
         self._counts: Counter[tuple[str, str]] = Counter()  # by namespace and phase
         self._relist_shared = relist
-        self._asked = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._queue: Queue[Key] | None = None
         self._consistency: Consistency[Key] = Consistency(
             {
@@ -96,42 +97,21 @@ class Sessions:
         for cache in (caches.pods, caches.claims, caches.policies):
             cache.on_change(self._child_changed)
 
-    def look(self) -> None:
-        """Ask again whether the kind is served: the API server was away, or says that it is gone."""
-        self._asked.set()
+    @property
+    def reflectors(self) -> list[Reflector[DevSession]]:
+        """Those that keep the cache."""
+        return self._offered.reflectors
 
     def hurry(self) -> None:
         """Look again at once at a server that was away."""
-        self.look()
+        self._offered.look()
         self._queues.hurry()
 
     async def run(self) -> None:
         """Reflect the sessions and their Workloads, where they are served, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._reflect())
+            tasks.create_task(self._offered.run())
             tasks.create_task(self._queues.run())
-
-    async def _reflect(self) -> None:
-        backoff = Backoff(base=1.0, cap=30.0)
-        try:
-            while True:
-                self._asked.clear()
-                try:
-                    served = await self._is_served()
-                except ApiError as error:
-                    log.warning("whether dev sessions are served is unknown: %s", error)
-                    await asyncio.sleep(backoff.next())
-                    continue
-                backoff.reset()
-                if served != bool(self._tasks):
-                    await self._turn(served)
-                try:
-                    async with asyncio.timeout(None if served else LOOK_SECONDS):
-                        await self._asked.wait()
-                except TimeoutError:
-                    pass
-        finally:
-            await self._stop()
 
     async def lead(self, stopping: asyncio.Event) -> None:
         """Work on the sessions until `stopping` is set or this is cancelled."""
@@ -155,46 +135,13 @@ class Sessions:
             for key in list(self._phases):
                 self._count(key, None)  # the next leader shows them
 
-    async def _is_served(self) -> bool:
-        versions = await self._cluster.discover(DEV_SESSIONS.group)
-        return DEV_SESSIONS.plural in versions.get(DEV_SESSIONS.version, ())
-
-    async def _turn(self, served: bool) -> None:
-        await self._stop()
-        log.info("dev sessions are served" if served else "dev sessions are not served: their definition is not there")
-        for namespace in self._namespaces if served else ():
-            reflector = Reflector(
-                self._cluster,
-                DEV_SESSIONS,
-                DevSession,
-                self.cache,
-                namespace=namespace,
-                metrics=self._metrics,
-                timing=self._timing,
-                unserved=self.look,
-            )
-            self.reflectors.append(reflector)
-            self._tasks.append(asyncio.create_task(reflector.run()))
-
-    async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-            for namespace in self._namespaces:  # a new epoch: nothing that was written is waited for any more
-                self.cache.replace((), scope=namespace, version=0)
-        self._tasks, self.reflectors = [], []
-
     def _relist(self, resource: Resource, namespace: str) -> None:
         if resource == WORKLOADS:
             self._queues.relist(resource, namespace)
-            return
-        if resource != DEV_SESSIONS:
+        elif resource == DEV_SESSIONS:
+            self._offered.relist(namespace)
+        else:
             self._relist_shared(resource, namespace)
-            return
-        for reflector in self.reflectors:
-            if reflector.namespace in ("", namespace):
-                reflector.relist()
 
     def _queue_of(self, session: DevSession) -> str:
         job = self._caches.jobs.get(session.metadata.namespace, session.spec.from_job or "")
