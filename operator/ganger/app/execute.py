@@ -8,20 +8,21 @@ AlreadyExists.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 from ganger.api.observed import Metadata
 from ganger.api.status import Failure
-from ganger.api.types import TrainingJob, encode
+from ganger.api.types import TrainingJob
 from ganger.app.caches import Caches, Key
 from ganger.app.doubt import hidden_pod
 from ganger.app.duplicates import Duplicates
 from ganger.app.memory import JobMemory
-from ganger.contract import API_GROUP, API_VERSION, KIND, LABEL_JOB
+from ganger.app.telling import emit, status_of
+from ganger.contract import LABEL_JOB
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from ganger.kube.resources import CLAIMS, NETWORK_POLICIES, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS, Resource
-from ganger.plan.seen import Decision, Deletion, Event, Refusal
+from ganger.plan.seen import Decision, Deletion, Refusal
 from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.events import Recorder
@@ -103,18 +104,7 @@ class Executor:
     async def _write_status(self, job: TrainingJob, decision: Decision, memory: JobMemory) -> None:
         assert decision.status is not None
         namespace, name = job.key
-        manifest = {
-            "apiVersion": f"{API_GROUP}/{API_VERSION}",
-            "kind": KIND,
-            # The version makes it a compare-and-swap: a pass on an older view of the job gets a Conflict.
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "uid": job.metadata.uid,
-                "resourceVersion": job.metadata.resource_version,
-            },
-            "status": encode(decision.status),
-        }
+        manifest = status_of(TRAINING_JOBS, job.metadata, decision.status)
         try:
             async with self._limiter.slot(job.key):
                 written = await self._cluster.apply(TRAINING_JOBS, namespace, name, manifest, subresource="status")
@@ -131,19 +121,8 @@ class Executor:
         self._duplicates.wrote(job, written)
         self._consistency.wrote(job.key, TRAINING_JOBS, written)
         self._said(job, memory)
-        cause = _new_failure(job, decision)
         for event in decision.events:
-            self._emit(job, event, cause)
-
-    def _emit(self, job: TrainingJob, event: Event, cause: Failure | None) -> None:
-        extra: dict[str, object] = {"reason": event.reason}
-        if cause is not None:
-            who = {"rank": cause.rank, "pod": cause.pod, "node": cause.node, "exit_code": cause.exit_code}
-            extra |= {name: value for name, value in who.items() if value not in (None, "")}
-        level = logging.WARNING if event.warning else logging.INFO
-        log.log(level, "%s", event.message, extra=extra)
-        type_: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
-        self._recorder.record(TRAINING_JOBS, job.metadata, type_, event.reason, event.message)
+            emit(self._recorder, TRAINING_JOBS, job.metadata, event, _cause(job, decision))
 
     async def _delete(self, job: TrainingJob, deletion: Deletion) -> None:
         meta, resource = deletion.metadata, _RESOURCES[deletion.api_version, deletion.kind]
@@ -231,6 +210,15 @@ def _new_failure(job: TrainingJob, decision: Decision) -> Failure | None:
     new = decision.status.restarts if decision.status is not None else None
     old = job.status.restarts
     return new.last if new is not None and new.last != (old.last if old is not None else None) else None
+
+
+def _cause(job: TrainingJob, decision: Decision) -> dict[str, object]:
+    """Return who caused a new failure, for the log."""
+    cause = _new_failure(job, decision)
+    if cause is None:
+        return {}
+    who = {"rank": cause.rank, "pod": cause.pod, "node": cause.node, "exit_code": cause.exit_code}
+    return {name: value for name, value in who.items() if value not in (None, "")}
 
 
 def refusal(error: ApiError, kind: str) -> Refusal:

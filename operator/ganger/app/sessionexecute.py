@@ -8,20 +8,19 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 from ganger.api.observed import Metadata
 from ganger.api.session import DevSession
-from ganger.api.types import encode
 from ganger.app.caches import Key
 from ganger.app.execute import refusal
 from ganger.app.memory import JobMemory
-from ganger.contract import API_GROUP, API_VERSION, LABEL_MANAGED_BY, LABEL_SESSION, MANAGED_BY, SESSION_KIND
+from ganger.app.telling import emit, status_of
+from ganger.contract import LABEL_MANAGED_BY, LABEL_SESSION, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, SECRETS, Resource
 from ganger.plan import sessionpod
-from ganger.plan.seen import Event
 from ganger.plan.session import SessionDecision
 from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
@@ -94,28 +93,12 @@ class SessionExecutor:
     async def _write_status(self, session: DevSession, decision: SessionDecision) -> None:
         assert decision.status is not None
         namespace, name = session.key
-        manifest = {
-            "apiVersion": f"{API_GROUP}/{API_VERSION}",
-            "kind": SESSION_KIND,
-            # The version makes it a compare-and-swap: a pass on an older view of the session gets a Conflict.
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "uid": session.metadata.uid,
-                "resourceVersion": session.metadata.resource_version,
-            },
-            "status": encode(decision.status),
-        }
+        manifest = status_of(DEV_SESSIONS, session.metadata, decision.status)
         async with self._limiter.slot(session.key):
             written = await self._cluster.apply(DEV_SESSIONS, namespace, name, manifest, subresource="status")
         self._consistency.wrote(session.key, DEV_SESSIONS, written)
         for event in decision.events:
-            self._emit(session, event)
-
-    def _emit(self, session: DevSession, event: Event) -> None:
-        log.log(logging.WARNING if event.warning else logging.INFO, "%s", event.message, extra={"reason": event.reason})
-        type_: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
-        self._recorder.record(DEV_SESSIONS, session.metadata, type_, event.reason, event.message)
+            emit(self._recorder, DEV_SESSIONS, session.metadata, event)
 
     async def _delete(self, session: DevSession, pod: Metadata) -> None:
         try:
