@@ -29,8 +29,10 @@ KINDS = {
     "nodes": ("v1", "Node"),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "podgroups": ("scheduling.k8s.io/v1beta1", "PodGroup"),
+    "priorityclasses": ("scheduling.k8s.io/v1", "PriorityClass"),
+    "workloads": ("kueue.x-k8s.io/v1beta2", "Workload"),
 }
-HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs", "devsessions"})
+HAS_STATUS = frozenset({"pods", "services", "persistentvolumeclaims", "trainingjobs", "devsessions", "workloads"})
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace")
 POD_GRACE_SECONDS = 30
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -298,7 +300,9 @@ def merged(old: Any, patch: Any) -> Any:
 
 def selector(target: Target, query: dict[str, str]) -> Callable[[Object], bool]:
     """Whether an object is in the collection and matches the equality selectors of the query."""
-    labels = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair)
+    wanted_labels = [pair for pair in query.get("labelSelector", "").split(",") if pair]
+    labels = dict(pair.split("=", 1) for pair in wanted_labels if "=" in pair)
+    present = {name for name in wanted_labels if "=" not in name}
     fields = dict(pair.split("=", 1) for pair in query.get("fieldSelector", "").split(",") if pair)
 
     def wanted(obj: Object) -> bool:
@@ -306,6 +310,7 @@ def selector(target: Target, query: dict[str, str]) -> Callable[[Object], bool]:
         return (
             target.namespace in ("", meta["namespace"])
             and labels.items() <= meta.get("labels", {}).items()
+            and present <= meta.get("labels", {}).keys()
             and fields.get("metadata.name", meta["name"]) == meta["name"]
         )
 
