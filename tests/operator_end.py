@@ -125,7 +125,7 @@ class OperatorEnd:
 
     def _round(self, report: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
-            if report["phase"] == "Failed" and report.get("round", 0) == len(self.ordered) and self.rungs:
+            if report.get("phase") == "Failed" and report.get("round", 0) == len(self.ordered) and self.rungs:
                 self.ordered.append(self.rungs.pop(0))
             return {"round": len(self.ordered), "rung": self.ordered[-1]} if self.ordered else {}
 

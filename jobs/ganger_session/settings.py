@@ -28,7 +28,8 @@ class Settings:
     """Everything that the pod knows of its session.
 
     jupyter_port, ssh_port: None where the session goes without; `kubectl exec` is left. idle_seconds 0: it never ends
-    for being idle.
+    for being idle. report_url: where its activity is told, None for nowhere, with the token
+    and the authority of these files.
     """
 
     name: str
@@ -42,6 +43,9 @@ class Settings:
     max_seconds: int
     grace_seconds: int
     termination_log: Path | None
+    report_url: str | None
+    control_token: Path
+    control_authority: Path
 
     @property
     def token(self) -> Path:
@@ -70,6 +74,9 @@ def read(environ: Mapping[str, str]) -> Settings:
 
     jupyter = integer(contract.ENV_SESSION_JUPYTER_PORT, None, 1024, 65535)
     ssh = integer(contract.ENV_SESSION_SSH_PORT, None, 1024, 65535)
+    url = environ.get(contract.ENV_SESSION_REPORT_URL) or None
+    if url is not None and not url.startswith("https://"):
+        faults.append(f"{contract.ENV_SESSION_REPORT_URL} is {url!r}, allowed: an https:// URL (the operator sets it)")
     log = environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG)
     result = Settings(
         name=environ.get(contract.ENV_SESSION) or "session",
@@ -83,6 +90,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         max_seconds=integer(contract.ENV_SESSION_MAX_SECONDS, 86400, 1, 2**31) or 86400,
         grace_seconds=integer(contract.ENV_GRACE_SECONDS, GRACE_SECONDS, 1, 86400) or GRACE_SECONDS,
         termination_log=Path(log) if log else None,
+        report_url=url,
+        control_token=Path(environ.get(contract.ENV_CONTROL_TOKEN) or f"{contract.CONTROL_MOUNT}/token"),
+        control_authority=Path(environ.get(contract.ENV_CONTROL_CA) or f"{contract.CONTROL_MOUNT}/ca.crt"),
     )
     if faults:
         raise SettingsError("; ".join(faults))

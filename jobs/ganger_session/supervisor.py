@@ -23,6 +23,7 @@ from ganger_session import activity, jupyter, lastword, processes, settings, ssh
 from ganger_session.activity import Activity
 from ganger_session.child import Child
 from ganger_session.health import Health
+from ganger_session.reporter import Reporter
 from ganger_session.settings import Settings, SettingsError
 
 TICK_SECONDS: Final = 0.5
@@ -87,6 +88,7 @@ class Supervisor:
             signal.signal(number, self._on_stop)
         Health(self._settings.health_port, self._word)
         idle = self._settings.idle_seconds
+        self._report()
         pause = min(LOOK_SECONDS, max(TICK_SECONDS, idle / 12)) if idle else LOOK_SECONDS
         look_at = self._began
         while not self._stop.wait(TICK_SECONDS):
@@ -97,6 +99,12 @@ class Supervisor:
                 self._look(now)
             self._judge(now)
         self._end(contract.SESSION_ENDED, "Stopped", "it was asked to stop")
+
+    def _report(self) -> None:
+        found = self._settings
+        if found.report_url is not None:
+            control = (found.report_url, found.control_token, found.control_authority)
+            Reporter(*control, lambda: self._activity.wall, found.idle_seconds).start()
 
     def _tend(self, now: float) -> None:
         for child in self._children.values():

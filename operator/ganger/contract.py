@@ -161,6 +161,7 @@ ENV_SESSION_SECRET_DIR: Final = "GANGER_SESSION_SECRET_DIR"  # noqa: S105 - a fo
 ENV_SESSION_WORKSPACE: Final = "GANGER_SESSION_WORKSPACE"
 ENV_SESSION_IDLE_SECONDS: Final = "GANGER_SESSION_IDLE_SECONDS"  # 0: never
 ENV_SESSION_MAX_SECONDS: Final = "GANGER_SESSION_MAX_SECONDS"  # that are left when the pod is made
+ENV_SESSION_REPORT_URL: Final = "GANGER_SESSION_REPORT_URL"  # https://...; absent: nobody listens
 SESSION_JUPYTER_PORT: Final = 8888
 SESSION_SSH_PORT: Final = 2222
 SESSION_HEALTH_PORT: Final = 8890
@@ -180,6 +181,11 @@ ANNOTATION_START: Final = "ganger.dev/start-requested-at"
 #   lastActivityTime  RFC 3339
 SESSION_ENDED: Final = "Ended"
 SESSION_ENDS: Final = ("Idle", "Expired", "Stopped")
+# POST to ENV_SESSION_REPORT_URL with `Authorization: Bearer <token>`, the token and the authority as workers have them,
+# and one JSON object:
+#   lastActivityTime  RFC 3339          idleSeconds  int, after which it ends by itself; 0: never
+# Answer, 200 and one JSON object: nextReportSeconds, a float. Whatever else is answered, the session goes on.
+SESSION_REPORT_SECONDS: Final = 30.0  # between two reports of a session; the answer to each may ask for another time
 
 CONTROL_MOUNT: Final = "/var/run/ganger"  # token and ca.crt, projected by the kubelet
 

@@ -16,6 +16,7 @@ from chaos.sim import timeloop
 from chaos.sim.cluster import SimCluster
 from chaos.sim.collector import Collector
 from chaos.sim.server import ApiServer
+from ganger.plan.sessionactivity import SessionReport
 
 SESSIONS = f"/apis/ganger.dev/v1alpha1/namespaces/{NAMESPACE}/devsessions"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -31,10 +32,10 @@ def _quiet() -> Iterator[None]:
 
 
 class Life:
-    """From the manifest over a cull and a start to a stop; its kubelet obeys."""
+    """From the manifest over a pause, a cull and a start to a stop; its kubelet obeys."""
 
-    def __init__(self, server: ApiServer) -> None:
-        self.server, self.client = server, SimClient(server)
+    def __init__(self, server: ApiServer, operator: Operator, clock: timeloop.TimeClock) -> None:
+        self.server, self.client, self.operator, self.clock = server, SimClient(server), operator, clock
         self.made: Counter[str] = Counter()
         server.on_change.append(self._hear)
 
@@ -67,12 +68,28 @@ class Life:
         status = {"phase": phase, "containerStatuses": [container], "conditions": conditions}
         await self.client.call("PATCH", f"{PODS}/{pod}/status", {"status": status}, MERGE)
 
+    async def tell(self, last: datetime, *, idle: bool) -> None:
+        """Report as the supervisor does, again and again, until the status says whether it is idle."""
+        report = SessionReport(last_activity_time=last, idle_seconds=60)
+        uid = self.get("pods", "notes-dev-0")["metadata"]["uid"]
+
+        def is_told() -> bool:
+            self.operator.process.channel.sessions.hear((NAMESPACE, "notes"), uid, report)
+            return "lastActivityTime" in self.status and ("cullTime" in self.status) is idle
+
+        await self.until(is_told)
+
     async def live(self) -> None:
         body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}}
         await self.client.call("POST", SESSIONS, body | {"spec": {"storage": {"size": "1Gi"}}})
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         await self.say("notes-dev-0", "Running", running, True)
         await self.phase("Running")
+        began = self.clock.now()
+        await self.tell(began, idle=False)
+        await asyncio.sleep(30.0)
+        await self.tell(began, idle=True)
+        await self.tell(self.clock.now(), idle=False)
         times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T01:00:00Z"}
         ended = {"terminated": {"exitCode": 0, "message": json.dumps(IDLE)} | times}
         await self.say("notes-dev-0", "Succeeded", ended, False)
@@ -93,8 +110,8 @@ def run(plan):
         server = ApiServer(clock.now, seed=0, namespaces=(NAMESPACE,))
         collector = Collector(server)
         server.on_change.append(collector.hear)
-        life = Life(server)
         operator = Operator("a", NAMESPACE, lambda gate: SimCluster(server, gate, seed=0), plan=plan, clock=clock)
+        life = Life(server, operator, clock)
         task = asyncio.create_task(operator.run())
         try:
             await life.live()

@@ -56,6 +56,8 @@ SESSION_COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
     ("Job", "string", ".spec.fromJob", False),
     ("Idle-Since", "date", ".status.lastActivityTime", False),
     ("Age", "date", ".metadata.creationTimestamp", False),
+    # As text, as the ETA of a job.
+    ("Cull-Time", "string", ".status.cullTime", True),
     ("Pod", "string", ".status.pod", True),
     ("Message", "string", ".status.message", True),
 )

@@ -209,7 +209,23 @@ class DevSessionStatus(Said, frozen=True, kw_only=True):
     ) = None
     end_time: Annotated[datetime, Meta(description="When it ended; absent while it has not.")] | None = None
     last_activity_time: (
-        Annotated[datetime, Meta(description="When a kernel, a terminal or SSH last did something, as it was told.")]
+        Annotated[
+            datetime,
+            Meta(
+                description="When a kernel, a terminal or SSH last did something, as the session told it; while "
+                "something is done it may be 10 minutes behind."
+            ),
+        ]
+        | None
+    ) = None
+    cull_time: (
+        Annotated[
+            datetime,
+            Meta(
+                description="When the session ends for being idle if nothing more is done in it. Absent while it is "
+                "in use: until nothing was done for a tenth of idleSeconds."
+            ),
+        ]
         | None
     ) = None
     short_runs: Annotated[

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from ganger.api.observed import Pod
+from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob
 from ganger.app.caches import Caches, Key
 from ganger.app.settings import Settings
+from ganger.control import sessiondesk
 from ganger.control.address import endpoint_slice, publish
 from ganger.control.certificate import Certificate
 from ganger.control.desk import PREFIX, Desk
 from ganger.control.reports import Reports
 from ganger.control.scrapers import Scrapers
+from ganger.control.sessiondesk import SessionDesk
 from ganger.control.tokens import Tokens
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import ApiError
@@ -23,6 +26,7 @@ from ganger.plan.site import NOWHERE, Site
 from ganger.runtime.ports import Clock
 
 log = logging.getLogger(__name__)
+Sessions = Callable[[str, str], DevSession | None]  # by namespace and name
 RULES_SINCE = (
     1,
     36,
@@ -34,10 +38,11 @@ LIMITS = Limits(connections=256, idle_seconds=90.0, body_bytes=16384)
 
 
 class _Known:
-    """What the desk asks of the caches."""
+    """What the desks ask of the caches."""
 
-    def __init__(self, caches: Caches) -> None:
+    def __init__(self, caches: Caches, session: Sessions) -> None:
         self._caches = caches
+        self.session = session
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         return self._caches.pods.get(namespace, name)
@@ -47,7 +52,10 @@ class _Known:
 
 
 class Channel:
-    """Everything behind the control port. `reports` holds what the workers say; empty where nobody may report."""
+    """Everything behind the control port.
+
+    `reports` holds what the workers say and `sessions` what sessions do; both stay empty where nobody may report.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,8 @@ class Channel:
         leads: Callable[[], bool],
         heard: Callable[[Key], None],
         urgent: Callable[[Key], None],
+        session: Sessions,
+        session_heard: Callable[[Key], None],
     ) -> None:
         self.reports = Reports()
         self._settings = settings
@@ -70,8 +80,17 @@ class Channel:
             monotonic=clock.monotonic,
             reviewed=metrics.token_reviewed,
         )
+        known = _Known(caches, session)
+        self.sessions = SessionDesk(
+            known,
+            tokens,
+            monotonic=clock.monotonic,
+            leads=leads,
+            heard=session_heard,
+            counted=metrics.reported,
+        )
         self._desk = Desk(
-            _Known(caches),
+            known,
             tokens,
             self.reports,
             now=clock.now,
@@ -107,6 +126,7 @@ class Channel:
         routes: dict[str, Route] = {}
         if self._settings.control_url:
             routes[PREFIX] = self._desk.answer
+            routes[sessiondesk.PREFIX] = self.sessions.answer
         if self._settings.metrics_auth:
             routes["/metrics"] = guarded(exposition, self._scrapers.may_scrape)
         self._server = Server(routes, limits=LIMITS)
@@ -124,6 +144,7 @@ class Channel:
     async def lead(self) -> list[asyncio.Task[None]]:
         """Begin to serve as the leader: have a certificate, lead the Service here. The caller ends the tasks."""
         self.reports.clear()
+        self.sessions.clear()
         if not self._settings.control_url:
             return []
         try:

@@ -94,6 +94,8 @@ class Process:
             leads=lambda: self._queue is not None and self.election.is_held(),
             heard=self._heard,
             urgent=self._enqueue,
+            session=lambda namespace, name: self._sessions.cache.get(namespace, name),
+            session_heard=lambda key: self._sessions.heard(key),
         )
         self._inquiries: Inquiries | None = None
         if settings.read_nodes:
@@ -122,7 +124,15 @@ class Process:
             queues=self._queues,
         )
         self._sessions = Sessions(
-            cluster, self.caches, settings, self._recorder, self.clock, metrics, relist=self._relist, timing=timing
+            cluster,
+            self.caches,
+            settings,
+            self._recorder,
+            self.clock,
+            metrics,
+            channel=self.channel,
+            relist=self._relist,
+            timing=timing,
         )
         self.observing = Observing(self.caches, self.channel.reports, metrics, self.clock)
         self._queue: Queue[Key] | None = None

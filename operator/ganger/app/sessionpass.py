@@ -4,10 +4,11 @@ from typing import TypeVar
 
 import msgspec
 
-from ganger.api.observed import Claim, Metadata, NetworkPolicy
+from ganger.api.observed import Claim, Metadata, NetworkPolicy, Pod
 from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob, profiled
 from ganger.app.caches import Caches, Key
+from ganger.app.channel import Channel
 from ganger.app.memory import JobMemory
 from ganger.app.queues import Queues
 from ganger.app.sessionexecute import SessionExecutor
@@ -17,6 +18,7 @@ from ganger.observe.logs import about
 from ganger.plan import profile, sessionname, sessionqueue
 from ganger.plan.quota import Quota
 from ganger.plan.session import SessionSeen, SessionSite, decide_session
+from ganger.plan.sessionactivity import SessionReport
 from ganger.runtime.cache import Cache
 from ganger.runtime.events import Recorder
 from ganger.runtime.ports import Clock
@@ -36,6 +38,7 @@ class SessionReconciler:
         clock: Clock,
         site: SessionSite,
         queues: Queues[DevSession],
+        channel: Channel | None = None,
     ) -> None:
         self._sessions = sessions
         self._caches = caches
@@ -44,6 +47,7 @@ class SessionReconciler:
         self._clock = clock
         self._site = site
         self._queues = queues
+        self._channel = channel
         self._memories: dict[Key, tuple[str, JobMemory]] = {}
         self._waiting: dict[Key, set[Key]] = {}  # sessions that have not started, by the job that they fork
 
@@ -72,7 +76,7 @@ class SessionReconciler:
             if (trouble is not None or starts) and session.spec.from_job is not None:
                 self._waiting.setdefault((key[0], session.spec.from_job), set()).add(key)
             seen = self._seen(session, memory, source, trouble, quota)
-            decision = decide_session(session, seen, self._clock.now(), self._site)
+            decision = decide_session(session, seen, self._clock.now(), self._present_site())
             after = await self._executor.execute(session, decision, memory)
             if decision.workload is not None:
                 await self._queues.write(whole, decision.workload)
@@ -131,7 +135,18 @@ class SessionReconciler:
             squatter=wanted if foreign else next(iter(memory.squatters(now)), ""),
             refusal=memory.refusal(now),
             quota=quota,
+            report=self._report(session.key, there) if not foreign else None,
         )
+
+    def _report(self, key: Key, pod: Pod | None) -> SessionReport | None:
+        if self._channel is None or pod is None:
+            return None
+        return self._channel.sessions.report(key, pod.metadata.uid)
+
+    def _present_site(self) -> SessionSite:
+        if self._channel is None:
+            return self._site
+        return msgspec.structs.replace(self._site, channel=self._channel.site)
 
     def _memory(self, session: DevSession) -> JobMemory:
         uid, memory = self._memories.get(session.key, ("", JobMemory()))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ganger.api.session import DevSession
 from ganger.app.caches import Caches, Key
+from ganger.app.channel import Channel
 from ganger.app.offered import Offered
 from ganger.app.queues import Queues
 from ganger.app.sessionexecute import SessionExecutor
@@ -37,7 +38,10 @@ WRITES = 4  # of all sessions at once
 
 
 class Sessions:
-    """Reflects and serves the sessions of the watched namespaces. relist: asked for lists of the shared caches."""
+    """Reflects and serves the sessions of the watched namespaces.
+
+    channel: where they report, None for nowhere. relist: asked for lists of the shared caches.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Sessions:
         clock: Clock,
         metrics: OperatorMetrics,
         *,
+        channel: Channel | None = None,
         relist: Callable[[Resource, str], None],
         timing: Timing | None = None,
     ) -> None:
@@ -91,7 +96,8 @@ class Sessions:
         )
         executor = SessionExecutor(cluster, self._consistency, Limiter(WRITES), recorder, clock)
         site = SessionSite(image=settings.session_image, isolates=settings.isolate_jobs)
-        self._reconciler = SessionReconciler(self.cache, caches, executor, recorder, clock, site, self._queues)
+        self._reconciler = SessionReconciler(self.cache, caches, executor, recorder, clock, site, self._queues, channel)
+        self._channel = channel
         self.cache.on_change(self._changed)
         caches.jobs.on_change(self._job_changed)
         for cache in (caches.pods, caches.claims, caches.policies):
@@ -106,6 +112,10 @@ class Sessions:
         """Look again at once at a server that was away."""
         self._offered.look()
         self._queues.hurry()
+
+    def heard(self, key: Key) -> None:
+        """Ask for a pass: the session told of its activity; the pass itself decides whether it is news."""
+        self._enqueue(key)
 
     async def run(self) -> None:
         """Reflect the sessions and their Workloads, where they are served, until cancelled."""
@@ -156,6 +166,8 @@ class Sessions:
         meta = (new if new is not None else old).metadata
         if new is None:
             self._consistency.forget((meta.namespace, meta.name))
+            if self._channel is not None:
+                self._channel.sessions.forget((meta.namespace, meta.name))
         self._enqueue((meta.namespace, meta.name))
         if self._queue is not None:
             self._count((meta.namespace, meta.name), new)

@@ -14,8 +14,9 @@ from ganger.cli.problem import Code, doing
 from ganger.cli.session import Session, Target
 from ganger.cli.terminal import escape
 from ganger.kube.resources import DEV_SESSIONS
+from ganger.plan import sessionactivity
 
-COLUMNS = ("NAME", "PHASE", "JOB", "DOORS", "IDLE", "AGE")
+COLUMNS = ("NAME", "PHASE", "JOB", "DOORS", "IDLE", "CULL-IN", "AGE")
 WIDE_COLUMNS = ("POD", "MESSAGE")
 
 
@@ -26,7 +27,7 @@ WIDE_COLUMNS = ("POD", "MESSAGE")
 @arguments.on_cluster
 @arguments.pass_session
 def ls(session: Session, target: Target, all_namespaces: bool, no_headers: bool, output: str) -> Code:
-    """List sessions: phase, job, and since when nothing happens in them.
+    """List sessions: phase, job, how long nothing was done in them, and when they end if it stays so.
 
     \b
     Examples:
@@ -64,7 +65,7 @@ def _row(session: Session, item: Raw, *, wide: bool, with_namespace: bool) -> tu
         cells = tuple(_cells(msgspec.json.decode(item, type=DevSession), session.now(), wide=wide))
     except msgspec.ValidationError:
         # Of a newer operator: it is there, and what it is stays unknown to this version.
-        cells = (metadata.name, "?", "", "", "", figures.age(metadata.creation_timestamp, session.now()))
+        cells = (metadata.name, "?", "", "", "", "", figures.age(metadata.creation_timestamp, session.now()))
         cells += ("",) * (len(WIDE_COLUMNS) if wide else 0)
     row = tuple(escape(cell) for cell in cells)
     return (escape(metadata.namespace), *row) if with_namespace else row
@@ -76,7 +77,8 @@ def _cells(one: DevSession, now: datetime, *, wide: bool) -> Iterator[str]:
     yield sessions.phase(one)
     yield spec.from_job or ""
     yield "+".join(word for word, there in (("jupyter", spec.jupyter), ("ssh", spec.ssh is not None)) if there)
-    yield figures.age(status.last_activity_time, now)
+    yield "in use" if sessionactivity.is_in_use(one, now) else figures.age(status.last_activity_time, now)
+    yield figures.duration((status.cull_time - now).total_seconds()) if status.cull_time is not None else ""
     yield figures.age(one.metadata.creation_timestamp, now)
     if wide:
         yield status.pod

@@ -1,7 +1,6 @@
 """Answers the workers: checks who reports, takes the report in, says when to report again and what is wanted.
 
-The order of the checks is that of their price: what the caches know first, then the token's signature, then the body.
-Whatever is refused is counted and told in a word or two; a stranger learns nothing of what exists.
+Who may speak is decided in `proof`. Whatever is refused is counted.
 """
 
 import asyncio
@@ -17,10 +16,11 @@ from msgspec import Struct
 from ganger.api.observed import Pod
 from ganger.api.status import Rung
 from ganger.api.types import TrainingJob
-from ganger.contract import LABEL_JOB, REPORT_BYTES_MAX, REPORT_SECONDS
-from ganger.control import claims, foreign
+from ganger.contract import LABEL_JOB, REPORT_SECONDS
+from ganger.control import foreign, proof
+from ganger.control.proof import Refused
 from ganger.control.reports import Key, Reports
-from ganger.control.tokens import Tokens, Unavailable
+from ganger.control.tokens import Tokens
 from ganger.observe.server import Request, Response
 from ganger.plan import hang, ladder, live, wish
 from ganger.plan.directives import Directive, directives
@@ -31,7 +31,6 @@ from ganger.plan.live import LiveReport
 PREFIX = "/v1/jobs/"
 INTERVAL_SECONDS_MIN = 0.5  # between two reports of a worker; a phase that changes is told at once
 REPORTS_PER_SECOND = 200.0  # of all workers together; more than that many times REPORT_SECONDS report less often
-RETRY_SECONDS = 2
 FAILED = "Failed"  # the phase of a worker that waits for what is decided on its failure
 HOLD_SECONDS = 2.0  # how long it is kept waiting in one request, so that it hears at once
 
@@ -41,14 +40,6 @@ class Known(Protocol):
 
     def pod(self, namespace: str, name: str) -> Pod | None: ...  # noqa: D102
     def job(self, namespace: str, name: str) -> TrainingJob | None: ...  # noqa: D102
-
-
-class _Refused(Exception):  # noqa: N818 - what the worker is told
-    def __init__(self, status: HTTPStatus, result: str, text: str = "") -> None:
-        super().__init__(text)
-        self.status = status
-        self.result = result
-        self.text = text
 
 
 class _Sender(Struct, frozen=True, kw_only=True):
@@ -109,29 +100,17 @@ class Desk:
         began = time.perf_counter()
         try:
             body = await self._take(request)
-        except _Refused as refused:
+        except Refused as refused:
             self._counted(refused.result, time.perf_counter() - began)
-            later = refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-            return Response(
-                status=refused.status,
-                body=f"{refused.text or refused.result}\n".encode(),
-                retry_after_seconds=RETRY_SECONDS if later else None,
-            )
+            return refused.response()
         self._counted("accepted", time.perf_counter() - began)
         return Response(body=body, content_type="application/json")
 
     async def _take(self, request: Request) -> bytes:
         uid, _, kind = request.path.removeprefix(PREFIX).partition("/")
         if kind not in ("report", "progress"):
-            raise _Refused(HTTPStatus.NOT_FOUND, "unknown")
-        if request.method != "POST":
-            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, "malformed")
-        if not self._leads():
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "standby")
-        if len(request.body) > REPORT_BYTES_MAX:
-            raise _Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "malformed", f"a report has at most {REPORT_BYTES_MAX} bytes"
-            )
+            raise Refused(HTTPStatus.NOT_FOUND, "unknown")
+        proof.admit(request, self._leads)
         sender = await self._sender(request, uid)
         try:
             if kind == "progress":
@@ -139,14 +118,11 @@ class Desk:
                 return b"{}"
             return await self._take_own(sender, request.body)
         except msgspec.DecodeError as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from error
+            raise Refused(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from error
 
     async def _sender(self, request: Request, uid: str) -> _Sender:
-        """Return who reports. Raises _Refused."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        said = claims.read(token.strip()) if scheme.lower() == "bearer" else None
-        if said is None or uid not in said.audiences:
-            raise _Refused(HTTPStatus.UNAUTHORIZED, "unauthorised")
+        """Return who reports. Raises Refused."""
+        token, said = proof.said(request, uid)
         pod = self._known.pod(said.namespace, said.pod_name)
         job = self._known.job(said.namespace, pod.metadata.labels.get(LABEL_JOB, "")) if pod is not None else None
         if (
@@ -155,30 +131,25 @@ class Desk:
             or pod.metadata.uid != said.pod_uid
             or (job.metadata.uid, pod.metadata.controller_uid) != (uid, uid)
         ):
-            raise _Refused(HTTPStatus.FORBIDDEN, "unknown")
+            raise Refused(HTTPStatus.FORBIDDEN, "unknown")
         if is_over(pod) or job.status.finished or attempt_of(pod) != job.status.attempt:
-            raise _Refused(HTTPStatus.FORBIDDEN, "stale")
-        try:
-            confirmed = await self._tokens.confirm(token.strip(), said, uid)
-        except Unavailable as error:
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error)) from error
-        if not confirmed:
-            raise _Refused(HTTPStatus.UNAUTHORIZED, "forged")
+            raise Refused(HTTPStatus.FORBIDDEN, "stale")
+        await proof.confirm(self._tokens, token, said, uid)
         return _Sender(job=job, pod=pod, worker=worker_of(pod))
 
     async def _take_own(self, sender: _Sender, body: bytes) -> bytes:
         report, uid = live.decode(body), sender.job.metadata.uid
         if (report.attempt, report.worker) != (attempt_of(sender.pod), sender.worker):
-            raise _Refused(HTTPStatus.FORBIDDEN, "forged", "the report is of another worker than its token")
+            raise Refused(HTTPStatus.FORBIDDEN, "forged", "the report is of another worker than its token")
         before = self._reports.worker(sender.job.key, uid, report.attempt, report.worker)
         heard = self._monotonic()
         if before is not None and before.own is not None and before.pod_uid == sender.pod.metadata.uid:
             # The supervisor of a later round may be a new process that counts from the beginning.
             if (report.round, report.sequence) <= (before.own.round, before.own.sequence):
-                raise _Refused(HTTPStatus.CONFLICT, "stale", f"sequence {before.own.sequence} was heard before")
+                raise Refused(HTTPStatus.CONFLICT, "stale", f"sequence {before.own.sequence} was heard before")
             falls = report.phase == FAILED and before.own.phase != FAILED
             if heard - before.heard < INTERVAL_SECONDS_MIN and not falls and report.round == before.own.round:
-                raise _Refused(HTTPStatus.TOO_MANY_REQUESTS, "limited")
+                raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "limited")
         self._reports.take(sender.job.key, uid, sender.pod.metadata.uid, report, self._now(), heard)
         waits = sender.job.status.round > 0 and not sender.job.status.is_true(RUNNING)
         urgent = report.phase == FAILED or waits or hang.is_news(sender.job, report)
@@ -199,7 +170,7 @@ class Desk:
     async def _decided(self, sender: _Sender, report: LiveReport) -> TrainingJob:
         """Wait until it is decided what a failed worker does; return the job then, or as it is after HOLD_SECONDS.
 
-        Raises _Refused where the worker is to end.
+        Raises Refused where the worker is to end.
         """
         try:
             async with asyncio.timeout(HOLD_SECONDS):
@@ -211,14 +182,14 @@ class Desk:
         return job
 
     def _present(self, sender: _Sender, report: LiveReport) -> TrainingJob:
-        """Return the job as it is now. Raises _Refused where it, or that attempt of it, is over."""
+        """Return the job as it is now. Raises Refused where it, or that attempt of it, is over."""
         job = self._known.job(*sender.job.key)
         if (
             job is None
             or job.status.finished
             or (job.metadata.uid, job.status.attempt) != (sender.job.metadata.uid, report.attempt)
         ):
-            raise _Refused(HTTPStatus.FORBIDDEN, "stale")
+            raise Refused(HTTPStatus.FORBIDDEN, "stale")
         return job
 
     def _take_foreign(self, sender: _Sender, body: bytes) -> None:

@@ -146,7 +146,7 @@ OPERATOR = (
     _counter("job_seconds_total", "Where the time of all jobs of a namespace went.", "namespace", "cause"),
     _histogram("job_wait_seconds", "Time from a job's creation or resume until all its workers ran.", buckets=_PATIENT),
     _gauge("sessions", "Dev sessions by their phase, in the process that leads.", "namespace", "phase"),
-    _counter("reports_total", "Reports of workers, by what became of them.", "result"),
+    _counter("reports_total", "Reports of workers and sessions, by what became of them.", "result"),
     _histogram("report_seconds", "Time to answer a report.", buckets=_FINE),
     _counter("token_reviews_total", "Tokens of workers that the API server was asked about.", "result"),
     _histogram("loop_lag_seconds", "How late the event loop wakes who sleeps, sampled all the time."),

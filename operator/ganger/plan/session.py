@@ -22,11 +22,23 @@ from ganger.contract import (
     LABEL_SESSION,
     MANAGED_BY,
 )
-from ganger.plan import admission, quota, sessionend, sessionfork, sessionname, sessionpod, sessionqueue, waiting
+from ganger.plan import (
+    admission,
+    quota,
+    sessionactivity,
+    sessionend,
+    sessionfork,
+    sessionname,
+    sessionpod,
+    sessionqueue,
+    waiting,
+)
 from ganger.plan.gang import is_over
 from ganger.plan.profile import MISFITS_TOLD
 from ganger.plan.quota import ADMITTED, Change, Hold, Quota
 from ganger.plan.seen import Event, Refusal
+from ganger.plan.sessionactivity import SessionReport
+from ganger.plan.site import NOWHERE, Site
 
 READY, ENDED = "Ready", "Ended"
 _MESSAGE_LENGTH_MAX = 1024
@@ -40,7 +52,7 @@ class SessionSeen(Struct, frozen=True, kw_only=True):
     and message of why there is none, or why the stored spec cannot be served. claim, policy: the objects of the names
     that the session would give them, whoever owns them. squatter: a foreign pod that has the name of the session's.
     refusal: what the API server said to the newest create, while that is fresh. quota: what Kueue says, where the
-    session is or was in a queue of it.
+    session is or was in a queue of it. report: what the pod of the present start last told of its activity.
     """
 
     pods: tuple[Pod, ...] = ()
@@ -51,13 +63,15 @@ class SessionSeen(Struct, frozen=True, kw_only=True):
     squatter: str = ""
     refusal: Refusal | None = None
     quota: Quota | None = None
+    report: SessionReport | None = None
 
 
 class SessionSite(Struct, frozen=True, kw_only=True):
-    """What the operator says of all sessions. isolates: each gets a NetworkPolicy."""
+    """What the operator says of all sessions. isolates: each gets a NetworkPolicy. channel: where they report."""
 
     image: str
     isolates: bool = False
+    channel: Site = NOWHERE
 
 
 class SessionDecision(Struct, frozen=True, kw_only=True):
@@ -184,7 +198,9 @@ class _Pass:
             return self._queued(self._waits(*lack))
         if self.seen.refusal is not None:
             return self._queued(self._waits(self.seen.refusal.reason, self.seen.refusal.message))
-        pod = sessionpod.pod(self.session, self.seen.source, self.site.image, seconds_left=left)
+        pod = sessionpod.pod(
+            self.session, self.seen.source, self.site.image, seconds_left=left, channel=self.site.channel
+        )
         if clash := sessionqueue.conflict(self.whole, pod, self.seen.quota):
             text = f"{clash}; change the session, its job or the ResourceFlavor, and start it again"
             return self._end("Failed", "AdmissionConflict", text)
@@ -315,6 +331,8 @@ class _Pass:
         events: tuple[Event, ...] = ()
         if status.phase == "Running" and self.old.phase != "Running":
             events = (Event(reason="Running", message=f"pod {self.name} is ready"),)
+        if status.phase == "Running":
+            status = sessionactivity.told(status, self.old, self.seen.report, self.now)
         return SessionDecision(status=self._news(status), deletions=_leaving(self.others), events=events)
 
     def _evicted(self, pod: Pod, held: Hold) -> SessionDecision:
@@ -348,7 +366,13 @@ class _Pass:
         if place is not None:
             conditions = upsert(conditions, *place, now=self.now, generation=generation)
         return replace(
-            self.old, phase=phase, observed_generation=generation, pod=pod, message=text, conditions=conditions
+            self.old,
+            phase=phase,
+            observed_generation=generation,
+            pod=pod,
+            cull_time=None,
+            message=text,
+            conditions=conditions,
         )
 
     def _is_true(self, type_: str) -> bool:

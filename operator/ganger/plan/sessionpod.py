@@ -1,7 +1,7 @@
 """The pod of a session, its claim and its NetworkPolicy. Pure.
 
 Made by the pieces that make workers: restricted, with a read-only root file system and no API token. It has nothing of
-a gang: no rendezvous, no control channel, no ports.
+a gang: no rendezvous, no ports.
 """
 
 import hashlib
@@ -12,8 +12,9 @@ import msgspec
 from ganger import contract
 from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob, encode
-from ganger.plan import data, pods, sessionfork, sessionname, volumes
+from ganger.plan import data, pods, sessionfork, sessionname, site, volumes
 from ganger.plan.environment import as_entries, worker_environment
+from ganger.plan.site import NOWHERE, Site
 
 SUPERVISOR = ("python", "-m", "ganger_session")
 DEADLINE_SLACK_SECONDS = 120  # the supervisor ends in time; this is for one that hangs
@@ -37,21 +38,31 @@ def edition(session: DevSession) -> str:
 
 
 def pod(
-    session: DevSession, source: TrainingJob | None, image: str, *, seconds_left: int | None = None
+    session: DevSession,
+    source: TrainingJob | None,
+    image: str,
+    *,
+    seconds_left: int | None = None,
+    channel: Site = NOWHERE,
 ) -> dict[str, Any]:
     """Return the manifest of the pod of the present start.
 
     source: the job of fromJob, with its profile's values. image: the operator's for sessions. seconds_left: of
-    maxSeconds, all of them if None.
+    maxSeconds, all of them if None. channel: where it tells of its activity.
     """
     whole = sessionfork.blueprint(session, source, image)
     left = session.spec.max_seconds if seconds_left is None else seconds_left
     pod_volumes, mounts = _volumes(session, whole)
+    annotations = {contract.ANNOTATION_EDITION: edition(session)}
+    if channel.listens:
+        pod_volumes.append(site.volume(session.metadata.uid))
+        mounts.append(site.mount())
+        annotations[contract.ANNOTATION_CONTROL_CA] = channel.authority
     container: dict[str, Any] = {
         "name": contract.SESSION_CONTAINER,
         "image": whole.spec.image,
         "args": list(SUPERVISOR),  # the image's entry point, an init process, stays in front
-        "env": _environment(session, source, whole, left),
+        "env": _environment(session, source, whole, left, channel),
         "volumeMounts": mounts,
         "securityContext": pods.CONTAINER_SECURITY,
         "readinessProbe": {
@@ -71,7 +82,6 @@ def pod(
     spec["tolerations"] = [encode(toleration) for toleration in whole.spec.tolerations]
     if affinity := sessionfork.affinity(whole, source):
         spec["affinity"] = affinity
-    annotations = {contract.ANNOTATION_EDITION: edition(session)}
     if session.spec.ssh is not None:
         keys = "".join(f"{key}\n" for key in session.spec.ssh.authorized_keys)
         annotations[contract.ANNOTATION_AUTHORIZED_KEYS] = keys
@@ -137,7 +147,7 @@ def _metadata(session: DevSession, name: str) -> dict[str, Any]:
 
 
 def _environment(
-    session: DevSession, source: TrainingJob | None, whole: TrainingJob, left: int
+    session: DevSession, source: TrainingJob | None, whole: TrainingJob, left: int, channel: Site
 ) -> list[dict[str, Any]]:
     spec = session.spec
     env = {
@@ -156,6 +166,8 @@ def _environment(
         env[contract.ENV_SESSION_SSH_PORT] = str(contract.SESSION_SSH_PORT)
     if spec.jupyter or spec.ssh is not None:
         env[contract.ENV_SESSION_SECRET_DIR] = contract.SESSION_SECRET_MOUNT
+    if channel.listens:
+        env[contract.ENV_SESSION_REPORT_URL] = f"{channel.control_url}/v1/sessions/{session.metadata.uid}/report"
     of_worker = worker_environment(whole, 0, 0, rendezvous_host="", checkpoint_dir=volumes.checkpoint_dir(whole))
     # Of a session without a job there is nothing but the threads to be known.
     kept = FROM_JOB if source is not None else FROM_JOB[-1:]

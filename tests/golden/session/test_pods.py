@@ -13,6 +13,7 @@ from builders import job
 from ganger.api.crd import as_yaml
 from ganger.plan import sessionpod, sessionqueue
 from ganger.plan.quota import Priority
+from ganger.plan.site import NOWHERE, Site
 from sessions import IMAGE, KEY, session
 
 HIGH = Priority(group="kueue.x-k8s.io", kind="WorkloadPriorityClass", name="high", value=1000)
@@ -35,6 +36,7 @@ JOB = job(
     terminationGracePeriodSeconds=600,
     checkpoint={"volume": {"claimName": "shared", "path": "runs/digits"}, "everySteps": 10},
 )
+SITE = Site(control_url="https://ganger-control.ganger-system.svc:9443", authority="PEM\n")
 CASES = {
     "alone": (session(), None),
     "everything": (
@@ -60,6 +62,7 @@ CASES = {
         ),
         JOB,
     ),
+    "reporting": (session(ssh={"authorizedKeys": [KEY]}), None),
     "doorless": (session(fromJob="digits", jupyter=False, checkpointAccess="ReadWrite"), JOB),
 }
 
@@ -67,7 +70,12 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_made_for_a_session_is_what_was_agreed_on(name):
     made, source = CASES[name]
-    objects = [sessionpod.claim(made), sessionpod.network_policy(made), sessionpod.pod(made, source, IMAGE)]
+    channel = SITE if name == "reporting" else NOWHERE
+    objects = [
+        sessionpod.claim(made),
+        sessionpod.network_policy(made),
+        sessionpod.pod(made, source, IMAGE, channel=channel),
+    ]
     check(name, *(each for each in objects if each is not None))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from integration.session.browser import Tab
 from integration.session.conftest import wait
+from operator_end import OperatorEnd
 
 IDLE = {"GANGER_SESSION_IDLE_SECONDS": "4"}
 
@@ -66,6 +67,23 @@ def test_what_is_done_over_ssh_keeps_it_alive(make_pod):
         login.communicate()
         os.kill(pod.first(), signal.SIGTERM)
     assert [0] * 3 == [pod.end(20) for pod in pods]
+
+
+def test_it_tells_the_operator_when_something_was_last_done(make_pod):
+    pod = make_pod(jupyter=False, environ=dict(IDLE))
+    operator = OperatorEnd(pod.folder).start()
+    pod.environ |= {
+        "GANGER_SESSION_REPORT_URL": f"https://127.0.0.1:{operator.port}/v1/sessions/uid-s/report",
+        "GANGER_CONTROL_TOKEN": str(operator.token),
+        "GANGER_CONTROL_CA": str(operator.authority),
+    }
+    code = pod.start().end(40)
+    operator.stop()
+
+    assert 0 == code, pod.log
+    assert {"Bearer secret-1"} == set(operator.tokens)
+    last = {"lastActivityTime": pod.message["lastActivityTime"], "idleSeconds": 4}
+    assert [last, last] == operator.reports[-2:]
 
 
 def test_it_ends_at_its_age_whatever_is_done(make_pod):

@@ -171,20 +171,22 @@ def test_a_manifest_says_the_rest_and_its_mistakes_have_lines(ganger, sessions, 
 
 
 def test_ls_prints_one_line_for_each_session(ganger, sessions):
-    sessions.running(
-        "b", {"fromJob": "digits", "ssh": {"authorizedKeys": [ED25519]}}, lastActivityTime=at(30).isoformat()
-    )
+    last, cull = at(30).isoformat(), at(3630).isoformat()
+    doors = {"fromJob": "digits", "ssh": {"authorizedKeys": [ED25519]}}
+    sessions.running("b", doors, lastActivityTime=last, cullTime=cull)
+    sessions.running("c", lastActivityTime=last)
     sessions.put("a", {"jupyter": False}, phase="Culled", ended="Idle")
 
     assert [
-        "NAME   PHASE     JOB      DOORS         IDLE   AGE",
-        "a      Culled                                  60s",
-        "b      Running   digits   jupyter+ssh   30s    60s",
+        "NAME   PHASE     JOB      DOORS         IDLE     CULL-IN   AGE",
+        "a      Culled                                              60s",
+        "b      Running   digits   jupyter+ssh   30s      59m       60s",
+        "c      Running            jupyter       in use             60s",
     ] == ganger("dev", "ls").out.splitlines()
-    assert "devsession.ganger.dev/a\ndevsession.ganger.dev/b\n" == "".join(
+    assert "devsession.ganger.dev/a\ndevsession.ganger.dev/b\ndevsession.ganger.dev/c\n" == "".join(
         sorted(ganger("dev", "ls", "-o", "name").out.splitlines(keepends=True))
     )
-    assert ["a", "b"] == sorted(
+    assert ["a", "b", "c"] == sorted(
         item["metadata"]["name"] for item in json.loads(ganger("dev", "ls", "-o", "json").out)["items"]
     )
     assert ["POD", "MESSAGE"] == ganger("dev", "ls", "-o", "wide").out.splitlines()[0].split()[-2:]

@@ -23,10 +23,17 @@ def test_the_environment_of_the_operator_is_understood():
 
 def test_all_faults_are_told_at_once():
     with pytest.raises(SettingsError) as caught:
-        settings.read({"GANGER_SESSION_SSH_PORT": "22", "GANGER_SESSION_MAX_SECONDS": "-1"})
+        settings.read(
+            {
+                "GANGER_SESSION_SSH_PORT": "22",
+                "GANGER_SESSION_MAX_SECONDS": "-1",
+                "GANGER_SESSION_REPORT_URL": "http://a",
+            }
+        )
 
     assert "GANGER_SESSION_SSH_PORT is '22', allowed: a whole number 1024 .. 65535" in str(caught.value)
     assert "GANGER_SESSION_MAX_SECONDS is '-1'" in str(caught.value)
+    assert "GANGER_SESSION_REPORT_URL is 'http://a', allowed: an https:// URL" in str(caught.value)
 
 
 def test_a_user_without_an_account_is_told_what_to_do():
