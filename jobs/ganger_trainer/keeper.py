@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from ganger.contract import QUARANTINED_MAX
-from ganger_trainer import heartbeat, randomness
-from ganger_trainer.batches import Skips
+from ganger_trainer import heartbeat, randomness, state
 from ganger_trainer.checkpoint import layout, loader, ownership
 from ganger_trainer.checkpoint.exchange import Exchange
-from ganger_trainer.checkpoint.saver import Saver
+from ganger_trainer.checkpoint.saver import NO_ROLES, Saver
+from ganger_trainer.checkpoint.snapshot import Roles
 from ganger_trainer.checkpoint.writer import FULL, Verdict, Writer
 from ganger_trainer.environment import CheckpointPolicy
 from ganger_trainer.failures import TrainerError
@@ -41,6 +41,7 @@ class Keeper(Protocol):
     def roll_back(self, parts: "Parts") -> int | None: ...  # noqa: D102
     def save(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
     def save_last(self, parts: "Parts", loss: Any) -> None: ...  # noqa: D102
+    def release(self, parts: "Parts") -> None: ...  # noqa: D102
     def poll(self) -> None: ...  # noqa: D102
     def settle(self, seconds: float) -> None: ...  # noqa: D102
 
@@ -69,6 +70,9 @@ class NoKeeper:
         """Check the numbers: a job must not end well on a NaN. Raises NonFiniteError."""
         parts.soundness.check(parts.step)
 
+    def release(self, parts: "Parts") -> None:
+        """Do nothing."""
+
     def poll(self) -> None:
         """Do nothing."""
 
@@ -93,7 +97,8 @@ class DirectoryKeeper:
         self._requests = requests
         self._saved_at = time.monotonic()
         self._begun_step = -1
-        self._owed = False  # a checkpoint that says what a rollback skipped
+        self._owed = False  # a checkpoint that says what a rollback skipped, or in place of one that was dropped
+        self._held = False  # a state that is not released
         self._failures = 0
         writer = Writer(directory, owner, policy, exchange, rank=ranks.rank, world_size=ranks.world_size)
         pin = ranks.device.type == "cuda"
@@ -113,9 +118,10 @@ class DirectoryKeeper:
     def roll_back(self, parts: "Parts") -> int | None:
         """Put the newest valid checkpoint of this job into `parts` and return its step, None without one.
 
-        A collective call. The save in flight is waited for: it was found sound before it began.
+        A collective call. The save in flight is waited for: it is committed if it is sound.
         """
-        self._saver.finish()
+        self._held = False
+        self._saver.abandon()
         if not self._writable:  # what lies there may be another run's
             return None
         with during(self._sender, self._ranks.rank, "Restoring"), parts.beat.during(heartbeat.STARTING):
@@ -135,21 +141,9 @@ class DirectoryKeeper:
                 self._sender.send(Quarantined(names=list(damaged)), surely=True)
 
     def _restore(self, parts: "Parts", loaded: loader.Loaded) -> int:
-        found = loaded.manifest
-        loader.load_model(parts.model, loaded)
-        parts.optimizer.load_state_dict(loaded.parts["optimizer"])
-        for name, part in (("scheduler", parts.scheduler), ("scaler", parts.scaler)):
-            if part is not None and name in loaded.parts:
-                part.load_state_dict(loaded.parts[name])
-        if found.world_size != self._ranks.world_size:  # new generators, that repeat no draw of the steps before
-            randomness.seed_all(randomness.derive(parts.config.seed, found.step, self._ranks.rank))
-        elif loaded.private:
-            randomness.restore(loaded.private)
-        parts.order.restore(msgspec.convert(loaded.parts.get("data", {}), Skips))
-        self._saver.last_step = found.step
-        parts.step = found.step
-        parts.live.restore(parts, loaded.parts.get("live"))
-        return found.step
+        state.restore(parts, loaded, self._ranks)
+        self._saver.last_step = loaded.step
+        return loaded.step
 
     def due(self) -> bool:
         """True if a checkpoint was asked for since the last call, or the seconds of the policy are over."""
@@ -159,34 +153,45 @@ class DirectoryKeeper:
         return asked or (every is not None and time.monotonic() - self._saved_at >= every)
 
     def save(self, parts: "Parts", loss: Any) -> None:
-        """Start a save and return when the state may change. A collective call. Raises NonFiniteError, FencedError.
+        """Start a save. What the optimizer steps may change after `release`. Raises NonFiniteError, FencedError.
 
-        A second call at the same step does nothing: the policy's steps and a request may meet there.
+        A collective call. A second one at the same step does nothing: the policy's steps and a request may meet there.
         """
         self._saved_at = time.monotonic()
         if self._writable and parts.step != self._begun_step:
             with during(self._sender, self._ranks.rank, "Checkpointing"), parts.beat.during(heartbeat.SAVE):
-                self._begin(parts, loss)
+                parts.soundness.check_losses(parts.step)
+                self._begin(parts, loss, Roles.of(parts.model, parts.optimizer))
+                self._held = True
 
-    def _begin(self, parts: "Parts", loss: Any) -> None:
-        parts.soundness.check(parts.step)
+    def release(self, parts: "Parts") -> None:
+        """Wait until what the last save holds may change; call it before that. Costs nothing if nothing is held.
+
+        A collective call. Raises NonFiniteError if a parameter of that save was not finite: it is not committed.
+        """
+        if not self._held:
+            return
+        self._held = False
+        changed, finite = self._saver.release()
+        if changed is not None:
+            _say(
+                f"rank {self._ranks.rank}: {changed} changed outside optimizer.step(); from now on the training waits "
+                "for the copy of each checkpoint"
+            )
+        parts.soundness.agree(parts.step, fit=finite)
+
+    def _begin(self, parts: "Parts", loss: Any, roles: Roles = NO_ROLES) -> None:
         parts.soundness.compare(parts.step)
         self._begun_step = parts.step
         value = None if loss is None else float(loss.item())
-        state = {"model": parts.model.state_dict(), "optimizer": parts.optimizer.state_dict()}
-        state["data"] = msgspec.to_builtins(parts.order.skips)
-        if parts.scheduler is not None:
-            state["scheduler"] = parts.scheduler.state_dict()
-        if parts.scaler is not None:
-            state["scaler"] = parts.scaler.state_dict()
-        state["live"] = parts.live.state()
         score = self._score()
         self._saver.save(
             parts.step,
-            state=state,
+            state=state.capture(parts),
             private=randomness.capture(),
             samples=parts.order.samples_before(parts.order.position(parts.step)),
             score=value if score is None else score,
+            roles=roles,
         )
 
     def save_last(self, parts: "Parts", loss: Any) -> None:
@@ -196,6 +201,7 @@ class DirectoryKeeper:
         """
         parts.soundness.check(parts.step)
         with during(self._sender, self._ranks.rank, "Checkpointing"), parts.beat.during(heartbeat.SAVE):
+            self._held = False
             self._saver.finish()
             if self._saver.last_step == parts.step or not self._writable:
                 return
@@ -219,6 +225,7 @@ class DirectoryKeeper:
         self._saver.settle(seconds)
 
     def _heard(self, verdict: Verdict, seconds: float) -> None:
+        self._owed |= verdict.reason == "StateChanged"
         if not self._ranks.is_first:
             return
         self._sender.send(

@@ -59,8 +59,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
     clip_norm, evaluate_every, save_every = config.clip_norm, observer.evaluate_every, keeper.every_steps
     parts.beat.begin(step)
     soundness, losses, compare_every = parts.soundness, parts.soundness.losses, parts.soundness.compare_every
-    pace = Pace(config.log_every_seconds, parts.beat, on_host=parts.device.type == "cpu")
-    loss = None
+    pace, loss = Pace(config.log_every_seconds, parts.beat, on_host=parts.device.type == "cpu"), None
     module.train()
 
     while step < last_step:
@@ -81,6 +80,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
                 scaled = loss if micro.weight == 1.0 else loss * micro.weight
                 (scaled if scaler is None else scaler.scale(scaled)).backward()
 
+        keeper.release(parts)  # parameters have changed nowhere but here since the last save
         pace.update()
         norm = _gradient_norm(parameters, clip_norm, optimizer, scaler) if log or clip_norm else None
         if scaler is None:
@@ -92,8 +92,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
             scheduler.step()
         optimizer.zero_grad(set_to_none=True)
 
-        step += 1
-        parts.step = step
+        step = parts.step = step + 1
         pace.stepped(share.samples, share.global_samples)
         if log:
             observer.log(parts, pace, loss, norm, micros[-1].batch)
@@ -115,6 +114,7 @@ def train(parts: Parts, agreement: Agreement, keeper: Keeper, observer: Observer
                 observer.finished(parts, loss)
                 return False
             if decision.change:
+                keeper.release(parts)  # a task's own hook may change anything
                 clip_norm = parts.live.take(parts).clip_norm
             if decision.save:
                 keeper.save(parts, loss)

@@ -2,8 +2,8 @@
 
 A NaN or an infinity stays in whatever it was added to. So each loss is added to one number on the device, which costs a
 step a microsecond and no wait; that number is looked at whenever the ranks meet. A bad gradient needs no look of its
-own: after the update it is in the parameters, and one step later in the loss. Before a save the parameters are looked
-at as well. What one rank sees all learn in the same collective, after the same step.
+own: after the update it is in the parameters, and one step later in the loss. Those of a save are looked at as well,
+in its copy, before the next update. What one rank sees all learn in the same collective, after the same step.
 """
 
 from typing import Any, Final
@@ -61,7 +61,15 @@ class Soundness:
 
         A collective call; waits for the device.
         """
-        if not self._ranks.agree(not self._unfit()):
+        self.agree(step, fit=not self._unfit())
+
+    def check_losses(self, step: int) -> None:
+        """Raise NonFiniteError on every rank if one has a loss that is not finite. A collective call, as `check` is."""
+        self.agree(step, fit=not self.broken())
+
+    def agree(self, step: int, *, fit: bool) -> None:
+        """Raise NonFiniteError on every rank if one is not `fit`. A collective call."""
+        if not self._ranks.agree(fit):
             raise NonFiniteError(step)
 
     def reset(self) -> None:

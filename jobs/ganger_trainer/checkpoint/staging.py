@@ -18,14 +18,12 @@ NAMES: Final = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
     torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
 }  # fmt: skip
+_WIDE: Final = (torch.float64, torch.float32)  # of which numpy finds the least and the greatest at the speed of memory
 # The bits of infinity. Without their sign those of a NaN are greater; numpy has no bfloat16.
-_INFINITY: Final = {
-    torch.float64: (np.uint64, 0x7FF0000000000000),
-    torch.float32: (np.uint32, 0x7F800000),
-    torch.float16: (np.uint16, 0x7C00),
-    torch.bfloat16: (np.uint16, 0x7F80),
-}
-SCAN_ELEMENTS: Final = 1 << 20
+_INFINITY: Final = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80}
+_MAGNITUDE: Final = np.uint16(0x7FFF)
+_INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes; numpy has them all
+SCAN_ELEMENTS: Final = 1 << 18  # a megabyte, which stays in a core's own cache from one look to the next
 
 
 class Staging:
@@ -62,29 +60,55 @@ class Staging:
         return self._layout == _layout(tensors)
 
     def fill(self, tensors: dict[str, Any]) -> None:
-        """Copy `tensors` in. When it returns, they may change."""
+        """Copy `tensors`, all or some of those it was made for, in. When it returns, they may change."""
         on_device = False
-        for name, view in self._views.items():
-            view.copy_(tensors[name], non_blocking=True)
-            on_device = on_device or tensors[name].is_cuda
+        for name, tensor in tensors.items():
+            self._views[name].copy_(tensor, non_blocking=True)
+            on_device = on_device or tensor.is_cuda
         if on_device:
             torch.cuda.current_stream().synchronize()
 
-    def first_nan(self, prefix: str) -> str | None:
-        """Return the name of a tensor under `prefix` that holds a NaN, or None. Uses no torch threads.
+    def take(self, tensors: dict[str, Any]) -> None:
+        """Copy `tensors` of the host in, as `fill` does, on this thread alone: torch would start threads of its own."""
+        for name, tensor in tensors.items():
+            np.copyto(_integers(self._views[name]).numpy(), _integers(tensor).numpy())  # releases the GIL
+
+    def differing(self, tensors: dict[str, Any]) -> str | None:
+        """Return the name of one of `tensors` that is no longer, bit for bit, what was copied in, or None."""
+        return next(
+            (name for name, tensor in tensors.items() if not _integers(self._views[name]).equal(_integers(tensor))),
+            None,
+        )
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the tensors under `prefix`."""
+        return [name for name in self._views if name.startswith(prefix)]
+
+    def look(self, name: str) -> str | None:
+        """Return "a NaN" or "an infinity" if the tensor `name` holds one, the worse of both. Uses no torch threads.
 
         An infinity may be meant: masks of attention, which many models keep as buffers, are full of them.
         """
-        for name, view in self._views.items():
-            if not name.startswith(prefix) or view.dtype not in _INFINITY or view.numel() == 0:
-                continue
-            kind, infinity = _INFINITY[view.dtype]
-            magnitude = kind((1 << (8 * view.element_size() - 1)) - 1)
-            bits = view.reshape(-1).view(torch.uint8).numpy().view(kind)
-            for start in range(0, bits.size, SCAN_ELEMENTS):
-                if ((bits[start : start + SCAN_ELEMENTS] & magnitude) > infinity).any():
-                    return name
-        return None
+        view, found = self._views[name], None
+        if view.dtype not in _WIDE and view.dtype not in _INFINITY:
+            return None
+        flat = view.reshape(-1)
+        for start in range(0, flat.numel(), SCAN_ELEMENTS):
+            part = flat[start : start + SCAN_ELEMENTS]
+            if view.dtype in _WIDE:
+                with np.errstate(invalid="ignore"):
+                    low, high = np.min(part.numpy()), np.max(part.numpy())  # both are NaN if one value is
+                if np.isnan(low):
+                    return "a NaN"
+                infinite = np.isinf(low) or np.isinf(high)
+            else:
+                greatest = int((part.view(torch.int16).numpy().view(np.uint16) & _MAGNITUDE).max())
+                if greatest > _INFINITY[view.dtype]:
+                    return "a NaN"
+                infinite = greatest == _INFINITY[view.dtype]
+            if infinite:
+                found = "an infinity"
+        return found
 
 
 def shares(tensors: dict[str, Any], world_size: int) -> list[list[str]]:
@@ -96,6 +120,11 @@ def shares(tensors: dict[str, Any], world_size: int) -> list[list[str]]:
         names[rank].append(name)
         load[rank] += tensors[name].numel() * tensors[name].element_size()
     return names
+
+
+def _integers(tensor: Any) -> Any:
+    """Return the bits of `tensor` as integers of its size, in its own memory: numpy knows no bfloat16."""
+    return tensor.view(_INTEGERS[tensor.element_size()])
 
 
 def _layout(tensors: dict[str, Any]) -> dict[str, Any]:

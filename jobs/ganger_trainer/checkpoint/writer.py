@@ -28,7 +28,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """How the save of one step ended, the same on every rank.
 
     reason is "" for a commit, "Fenced" when this attempt must end, "NonFiniteLoss" when the state is not worth
-    keeping, else the name of what the volume said (ENOSPC, EIO ...): training goes on then.
+    keeping, "StateChanged" when it changed while it was copied, else the name of what the volume said (ENOSPC, EIO
+    ...): training goes on then.
     """
 
     step: int
@@ -37,6 +38,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
     bytes: int = 0
     kept: int = 0
     saved_at: str = ""
+
+
+class Flaw(Struct, frozen=True, kw_only=True):
+    """Why a state is not worth keeping: NonFiniteLoss or StateChanged, and a sentence."""
+
+    reason: str
+    message: str
 
 
 class Posted(Struct, frozen=True, kw_only=True):
@@ -76,19 +84,19 @@ class Writer:
         self._rank = rank
         self._world_size = world_size
 
-    def write(self, draft: Draft, image: memoryview, nan: str | None) -> Verdict:
+    def write(self, draft: Draft, image: memoryview, flaw: Flaw | None) -> Verdict:
         """Write this rank's shard and see the step through to its verdict. Raises only what the exchange raises."""
         temporary = self._directory / layout.temporary(draft.step, self._owner.attempt)
-        self._exchange.post(draft.step, msgspec.json.encode(self._shard(temporary, image, nan)))
+        self._exchange.post(draft.step, msgspec.json.encode(self._shard(temporary, image, flaw)))
         if self._rank == 0:
             posted = [msgspec.json.decode(raw, type=Posted) for raw in self._exchange.gather(draft.step)]
             verdict = self._commit(draft, temporary, posted)
             self._exchange.publish(draft.step, msgspec.json.encode(verdict))
         return msgspec.json.decode(self._exchange.verdict(draft.step), type=Verdict)
 
-    def _shard(self, temporary: Path, image: memoryview, nan: str | None) -> Posted:
-        if nan is not None:
-            return Posted(reason="NonFiniteLoss", message=f"{nan} holds a NaN")
+    def _shard(self, temporary: Path, image: memoryview, flaw: Flaw | None) -> Posted:
+        if flaw is not None:
+            return Posted(reason=flaw.reason, message=flaw.message)
         name = layout.shard(self._rank)
         try:
             temporary.mkdir(exist_ok=True)

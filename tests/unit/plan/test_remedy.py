@@ -12,7 +12,8 @@ from ganger.plan.decide import decide
 from ganger.plan.remedy import CLASSES, DISRUPTIONS, advised, remedy
 from ganger.plan.seen import Seen
 
-NOT_FAILURES = {"Done", "JobMissing", "TaskMissing"}  # the last two are told in a notebook, where no job fails
+# The next two are told in a notebook, where no job fails; the last one costs a checkpoint, and training goes on.
+NOT_FAILURES = {"Done", "JobMissing", "TaskMissing", "StateChanged"}
 
 
 def _words_of_the_trainer():
