@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import hashlib
+import random
 import threading
 import time
 
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from ganger.contract import ExitCode
-from ganger_trainer.checkpoint import layout, loader, manifest, ownership, tree
+from ganger_trainer.checkpoint import durable, layout, loader, manifest, ownership, tree
 from ganger_trainer.environment import CheckpointPolicy
 from ganger_trainer.failures import FencedError, UserError
 from unit.trainer.kit import ALONE, IMAGE, Disk, PowerCut, commit, draft, owner, saver, shard_of, steps_in, writer
@@ -250,3 +252,23 @@ def test_a_state_dict_with_an_object_is_refused_by_name():
         tree.flatten({"net": {"extra": object()}}, "model", {})
 
     assert "StateNotSaveable" == raised.value.reason
+
+
+@pytest.mark.parametrize("size", [0, 1, durable.CHUNK_BYTES, 2 * durable.CHUNK_BYTES + 5])
+def test_a_write_returns_the_hash_of_what_lies_there(tmp_path, size):
+    data = random.Random(size).randbytes(size)
+
+    digest = durable.write(tmp_path / "file", data)
+
+    assert data == (tmp_path / "file").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == digest
+
+
+def test_a_write_that_fails_has_let_go_of_its_data(tmp_path, monkeypatch):
+    data = bytearray(3 * durable.CHUNK_BYTES)
+    Disk(full_at=2).attach(monkeypatch)
+
+    with pytest.raises(OSError, match="No space left"):
+        durable.write(tmp_path / "file", memoryview(data))
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "hash"]
