@@ -148,19 +148,19 @@ def test_an_unmodified_hugging_face_script_shows_its_progress(installed, namespa
     images.build(image)
     images.load(image, installed.embedded.containerd)
     manifest = example("huggingface")
-    manifest["spec"]["env"] = [{"name": "MAX_STEPS", "value": "1500"}]
+    manifest["spec"]["env"] = [{"name": "MAX_STEPS", "value": "500"}]
     namespace.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     statuses = watched(
         namespace,
         "huggingface",
-        lambda status: status.get("phase") == "Running" and 0 < status.get("progress", {}).get("step", 0) < 1500,
+        lambda status: status.get("phase") == "Running" and 0 < status.get("progress", {}).get("step", 0) < 500,
     )
     live = statuses[-1]["progress"]
 
-    assert 1500 == live["totalSteps"]
+    assert 500 == live["totalSteps"]
     wait_for(lambda: namespace.status("huggingface").get("progress", {}).get("loss"), 60, "a loss")
     status = namespace.wait_phase("huggingface", "Complete", 300)
-    assert (1500, "100%") == (status["progress"]["step"], status["progress"]["percent"])
+    assert (500, "100%") == (status["progress"]["step"], status["progress"]["percent"])
     assert float(status["progress"]["loss"]) < 4.0, "ln 256 = 5.5 is what an untrained model has"
 
 
