@@ -24,7 +24,7 @@ import yaml
 from ganger.contract import LABEL_MANAGED_BY, MANAGED_BY, METRICS_PORT
 from ganger_dev import prometheus
 from ganger_dev.cluster import Cluster
-from ganger_dev.dashboards.answers import Get, Window
+from ganger_dev.dashboards.answers import Get, Window, next_mark
 from ganger_dev.dashboards.dcgm import exposition
 from ganger_dev.errors import DevError
 from ganger_dev.paths import repository
@@ -40,7 +40,6 @@ VALUES: Final = {"ganger-job/namespace": NAMESPACE, "ganger-job/training_job": "
 TAKEN: Final = "taken"  # the job whose claim's name somebody else has: the operator's create is refused
 GPUS: Final = 4
 WATCH_SECONDS: Final = 240.0
-MARK_SECONDS: Final = 70.0
 # Scrape job: namespace, label selector and port of its pods, as their annotations and the chart name them.
 _TARGETS: Final = {
     "ganger-operator": ("ganger-system", "app.kubernetes.io/name=ganger", 8080),
@@ -83,7 +82,7 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         watcher = prometheus.start(folder, _configuration(folder, dcgm, gpus))
         stack.callback(watcher.stop)
         # Before anything happens: what a counter had counted at its first scrape is no increase.
-        _until(lambda: len(watcher.query("ganger_operator_leader")) == 2, "Prometheus has scraped both operators")
+        _scraped(watcher, "count(ganger_operator_leader) == 2")
         for manifest in [_claim_of_another(), *_jobs(image)]:
             cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=json.dumps(manifest))
         _wait(cluster, "digits", lambda status: bool(status.get("progress", {}).get("etaTime")))
@@ -93,13 +92,12 @@ def running(cluster: Cluster, folder: Path, *, watch_seconds: float, image: str)
         _wait(cluster, "chargpt", lambda status: status.get("attempt") == 1 and status.get("phase") == "Running")
         for step in (100, 200):
             _set_live(cluster, "chargpt", step)
-            time.sleep(4 * SCRAPE_SECONDS)
+            _scraped(watcher, f"ganger_job_live_config_step == {step}")
         marked = time.time()
         _wait(cluster, "finished", lambda status: status.get("phase") == "Complete")
         _wait(cluster, "failing", lambda status: status.get("phase") == "Failed")
         _wait(cluster, TAKEN, _has_no_volume)
-        # A board asks once a minute for what it marks, and has to look beyond the last mark.
-        time.sleep(max(0.0, max(started + watch_seconds, marked + MARK_SECONDS) - time.time()))
+        time.sleep(max(0.0, max(started + watch_seconds, next_mark(marked)) - time.time()))
         yield Showcase(get=watcher.get, url=watcher.url, since=started)
 
 
@@ -244,6 +242,11 @@ def _status(cluster: Cluster, name: str) -> dict[str, Any]:
 
 def _has_no_volume(status: dict[str, Any]) -> bool:
     return any(one.get("reason") == "VolumeConflict" for one in status.get("conditions", ()))
+
+
+def _scraped(watcher: prometheus.Prometheus, expression: str) -> None:
+    """Return once Prometheus finds something by the expression."""
+    _until(lambda: bool(watcher.query(expression)), f"Prometheus finds {expression}")
 
 
 def _until(there: Callable[[], bool], what: str) -> None:

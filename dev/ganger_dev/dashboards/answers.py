@@ -88,6 +88,14 @@ def ask(get: Get, board: Mapping[str, Any], values: Mapping[str, str], window: W
     return found
 
 
+def next_mark(moment: float) -> float:
+    """Return from when on a board marks what Prometheus has known since `moment`: the next whole minute. Pure.
+
+    Both are seconds since the epoch. A board of more than a day asks more seldom; no run is that long.
+    """
+    return moment - moment % _MARK_STEP + _MARK_STEP
+
+
 def lacking(answers: Sequence[Answer], allowed: Mapping[str, str]) -> list[str]:
     """Return a line for each query that was refused, or that found no number and is not in `allowed`. Pure.
 

@@ -5,7 +5,7 @@ import pytest
 
 from ganger_dev import boards_run
 from ganger_dev.dashboards import dcgm
-from ganger_dev.dashboards.answers import Answer, Window, ask, lacking, marks
+from ganger_dev.dashboards.answers import Answer, Window, ask, lacking, marks, next_mark
 from ganger_dev.errors import DevError
 from ganger_dev.prometheus import RefusedError
 
@@ -134,6 +134,9 @@ class TestLacking:
 
 
 class TestMarks:
+    def test_what_is_known_is_marked_at_the_next_whole_minute(self):
+        assert [60.0, 60.0, 120.0] == [next_mark(moment) for moment in (0.0, 59.9, 60.0)]
+
     def test_neighbouring_samples_above_zero_are_one_stretch(self):
         series = {"metric": {}, "values": [[0, "1"], [15, "2"], [30, "0"], [45, "NaN"], [60, "1"]]}
 
