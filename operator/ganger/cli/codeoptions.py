@@ -9,13 +9,14 @@ import msgspec
 from click.shell_completion import CompletionItem
 from msgspec import Struct
 
-from ganger.cli import arguments, functionjob, manifests, notebook, notebookjob, work
+from ganger.cli import arguments, manifests, notebook
 from ganger.cli.manifests import Document
 from ganger.cli.session import Session
 from ganger.cli.terminal import escape
-from ganger.cli.work import Work
 
 if TYPE_CHECKING:  # generic from click 8.4 on, and at run time only there
+    from ganger.cli.work import Work
+
     _Text = click.ParamType[str]
 else:
     _Text = click.ParamType
@@ -89,7 +90,7 @@ def options(command: Command) -> Command:
     return wrapped
 
 
-def of(session: Session, asked: Asked, files: Sequence[str], *, mounted: bool) -> tuple[Document, Work] | None:
+def of(session: Session, asked: Asked, files: Sequence[str], *, mounted: bool) -> "tuple[Document, Work] | None":
     """Return the job of the code that goes along, and that code; None where none is asked for.
 
     mounted: the code comes from a ConfigMap. Raises UsageError, and Problem after every mistake was told.
@@ -97,6 +98,8 @@ def of(session: Session, asked: Asked, files: Sequence[str], *, mounted: bool) -
     _refuse_contradictions(asked)
     if asked.notebook is None and not asked.from_function:
         return None
+    from ganger.cli import functionjob, notebookjob, work  # for these alone: --help does without
+
     given = work.base(files, "notebook" if asked.notebook is not None else "function")
     values = arguments_of(asked.arg)
     if asked.notebook is not None:

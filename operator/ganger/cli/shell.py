@@ -4,7 +4,7 @@ import click
 
 from ganger.api.observed import Pod
 from ganger.api.types import TrainingJob
-from ganger.cli import arguments, jobs, manifestshell, newshell
+from ganger.cli import arguments, jobs
 from ganger.cli.attaching import SHELL, attached
 from ganger.cli.connection import Connection
 from ganger.cli.problem import Code, Problem
@@ -68,6 +68,8 @@ def shell(
             raise click.UsageError("NAME and -f both say of which job: leave one out; a command stands behind --")
         if new or worker is not None or rank is not None:
             raise click.UsageError("-f makes a pod of its own: leave --new, --worker and --rank out")
+        from ganger.cli import manifestshell  # what makes pods: --help does without
+
         document = manifestshell.read(session, file)
 
         async def of_manifest(connection: Connection) -> int:
@@ -86,6 +88,8 @@ def shell(
     async def body(connection: Connection) -> int:
         job = await jobs.job(connection, name)
         if new:
+            from ganger.cli import newshell
+
             return await newshell.opened(session, connection, name, image, command or SHELL)
         pod = await _running(session, connection, job, _worker(job, worker, rank))
         return await attached(connection, pod.metadata.name, CONTAINER, command or SHELL)
