@@ -81,10 +81,12 @@ CHECKS: dict[str, Check] = {
         f"{_GUARDS}/test_operator.py::test_a_field_that_a_lenient_client_slips_in_is_not_stored",
     ),
     "S10": _proved(
-        "a stolen token of the operator makes none of these pods, deletes no foreign one",
+        "a stolen token of the operator makes none of these pods, deletes no foreign one, changes keys alone",
         f"{_GUARDS}/test_operator.py::test_the_operators_token_makes_no_such_pod",
         f"{_GUARDS}/test_operator.py::test_kube_system_is_no_place_for_its_pods",
         f"{_GUARDS}/test_operator.py::test_its_token_deletes_no_pod_of_somebody_else",
+        f"{_GUARDS}/test_operator.py::test_its_token_changes_nothing_else_of_a_pod",
+        f"{_GUARDS}/test_operator.py::test_its_token_changes_no_pod_of_a_job",
         f"{_GUARDS}/test_operator.py::test_its_token_makes_no_service_but_that_of_a_gang",
         f"{_GUARDS}/test_operator.py::test_its_token_makes_no_network_policy_but_that_of_a_job",
     ),

@@ -17,6 +17,7 @@ from chaos.sim.cluster import SimCluster
 from chaos.sim.collector import Collector
 from chaos.sim.server import ApiServer
 from ganger.plan.sessionactivity import SessionReport
+from sessions import KEY
 
 SESSIONS = f"/apis/ganger.dev/v1alpha1/namespaces/{NAMESPACE}/devsessions"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -81,10 +82,14 @@ class Life:
 
     async def live(self) -> None:
         body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}}
-        await self.client.call("POST", SESSIONS, body | {"spec": {"storage": {"size": "1Gi"}}})
+        spec = {"storage": {"size": "1Gi"}, "ssh": {"authorizedKeys": [KEY]}}
+        await self.client.call("POST", SESSIONS, body | {"spec": spec})
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         await self.say("notes-dev-0", "Running", running, True)
         await self.phase("Running")
+        await self.change({"spec": {"ssh": {"authorizedKeys": [f"{KEY}-2"]}}})
+        annotation = "ganger.dev/authorized-keys"
+        await self.until(lambda: f"{KEY}-2\n" == self.get("pods", "notes-dev-0")["metadata"]["annotations"][annotation])
         began = self.clock.now()
         await self.tell(began, idle=False)
         await asyncio.sleep(30.0)

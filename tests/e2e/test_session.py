@@ -99,14 +99,16 @@ class Sessions:
             finally:
                 process.kill()
 
-    def ssh(self, port: int, command: str, *options: str, user: str = "ganger") -> subprocess.CompletedProcess:
+    def ssh(
+        self, port: int, command: str, *options: str, user: str = "ganger", key: str = "key"
+    ) -> subprocess.CompletedProcess:
         """Run a command in the forked session, whose host key is the one that its log tells."""
-        key = re.search(r"^host-key (.+)$", self.log("fork"), re.MULTILINE)[1]
-        (self.keys / "known").write_text(f"[127.0.0.1]:{port} {key}\n")
+        host_key = re.search(r"^host-key (.+)$", self.log("fork"), re.MULTILINE)[1]
+        (self.keys / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
         known = f"UserKnownHostsFile={self.keys}/known"
         wanted = ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", known, f"Port={port}")
         settings = [word for option in wanted for word in ("-o", option)]
-        words = ["ssh", "-F", "none", *settings, "-i", f"{self.keys}/key", *options, f"{user}@127.0.0.1", command]
+        words = ["ssh", "-F", "none", *settings, "-i", f"{self.keys}/{key}", *options, f"{user}@127.0.0.1", command]
         return subprocess.run(words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
@@ -114,7 +116,8 @@ class Sessions:
 def sessions(shared_namespace, tmp_path_factory):
     """A job that trains on, and two sessions that run."""
     keys = tmp_path_factory.mktemp("keys")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(keys / "key")], check=True)
+    for name in ("key", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(keys / name)], check=True)
     job = yaml.safe_load((ROOT / "jobs" / "examples" / "digits" / "job.yaml").read_text())
     job["spec"] |= {"workers": 1}
     job["spec"]["config"] |= {"epochs": 4000}
@@ -230,6 +233,19 @@ def test_the_token_is_nowhere_but_in_its_secret(sessions):
         True
     ] * 3
     assert [] == [where for where, text in said.items() if token in text]
+
+
+def test_a_session_that_runs_tells_when_it_was_used_and_takes_changed_keys_at_the_next_login(sessions):
+    status = sessions.status("fork")
+    keys = {"authorizedKeys": [(sessions.keys / "other.pub").read_text().strip()]}
+    sessions.namespace.kubectl("patch", "devs", "fork", "--type=merge", "-p", json.dumps({"spec": {"ssh": keys}}))
+    with sessions.forwarded("fork", 2222) as port:
+        wait_for(lambda: sessions.ssh(port, "true", key="other").returncode == 0, 120, "the new key opens")
+        removed = sessions.ssh(port, "true")
+
+    assert (255, True) == (removed.returncode, "Permission denied (publickey)" in removed.stderr), removed
+    assert ("Running", True) == (status["phase"], status["startTime"] <= status["lastActivityTime"])
+    assert status["pod"] == sessions.status("fork")["pod"]
 
 
 def test_a_session_with_an_open_tab_that_nobody_uses_is_culled(sessions, forgotten_tab):

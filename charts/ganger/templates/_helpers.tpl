@@ -87,7 +87,7 @@ trainingjobs/finalizers, even where the admission plug-in OwnerReferencesPermiss
   verbs: [create] # the token of a session, written once and never read
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete] # patch: the public keys of a session that runs
 - apiGroups: [""]
   resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create]

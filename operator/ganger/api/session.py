@@ -57,7 +57,7 @@ class Ssh(Part, frozen=True, kw_only=True):
         ],
         Meta(
             description="Public keys that may log in, one line each without options: ed25519, ecdsa, RSA from 3072 "
-            "bits. Changes hold from the next start.",
+            "bits. Changes hold from the next login on, a minute or two later, and end none.",
             min_length=1,
             max_length=16,
         ),

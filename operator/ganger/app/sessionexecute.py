@@ -1,7 +1,8 @@
 """Carry the decision about one session out, in the order that makes every crash harmless.
 
-The status first: a start and an end are written before anything follows from them. Then deletions, then the Secret, the
-claim and the policy, then the pod. The Secret is made and never read: its token is drawn here, written and forgotten.
+The status first: a start and an end are written before anything follows from them. Then deletions, then keys that have
+changed, the Secret, the claim and the policy, then the pod. The Secret is made and never read: its token is drawn here,
+written and forgotten.
 """
 
 import asyncio
@@ -16,12 +17,13 @@ from ganger.app.caches import Key
 from ganger.app.execute import refusal
 from ganger.app.memory import JobMemory
 from ganger.app.telling import emit, status_of
-from ganger.contract import LABEL_MANAGED_BY, LABEL_SESSION, MANAGED_BY
+from ganger.contract import ANNOTATION_AUTHORIZED_KEYS, LABEL_MANAGED_BY, LABEL_SESSION, MANAGED_BY
 from ganger.kube.cluster import Cluster
 from ganger.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from ganger.kube.resources import CLAIMS, DEV_SESSIONS, NETWORK_POLICIES, PODS, SECRETS, Resource
 from ganger.plan import sessionpod
 from ganger.plan.session import SessionDecision
+from ganger.plan.sessionkeys import KeyChange
 from ganger.runtime import wire
 from ganger.runtime.consistency import Consistency
 from ganger.runtime.controller import WAITING_SECONDS
@@ -67,6 +69,8 @@ class SessionExecutor:
             await self._write_status(session, decision)
         for metadata in decision.deletions:
             await self._delete(session, metadata)
+        if decision.keys is not None:
+            await self._change_keys(session, decision.keys, memory)
         if decision.pod is None:
             return None
         if decision.token and not await self._create_token(session, memory):
@@ -107,6 +111,21 @@ class SessionExecutor:
         except (NotFound, Conflict):
             pass  # gone, or the name belongs to a later one by now
         self._consistency.deleted(session.key, PODS, pod)
+
+    async def _change_keys(self, session: DevSession, change: KeyChange, memory: JobMemory) -> None:
+        pod = change.pod
+        # With the UID: the name may belong to a later pod by now.
+        patch = {"metadata": {"uid": pod.uid, "annotations": {ANNOTATION_AUTHORIZED_KEYS: change.keys}}}
+        try:
+            async with self._limiter.slot(session.key):
+                written = await self._cluster.patch(PODS, pod.namespace, pod.name, patch)
+        except (NotFound, Conflict):
+            return  # the cache will show what is there now
+        except (Forbidden, Invalid) as error:
+            memory.refused(refusal(error, PODS.kind), self._clock.monotonic())
+            return
+        memory.created()
+        self._consistency.wrote(session.key, PODS, written)
 
     async def _create_token(self, session: DevSession, memory: JobMemory) -> bool:
         """Make the Secret, and return whether there is one that stays."""

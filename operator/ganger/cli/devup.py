@@ -88,6 +88,13 @@ async def _again(
     stored = msgspec.json.decode(body)["spec"]
     other = {field: value for field, value in wanted.items() if stored.get(field) != value}
     closed = status.ended or found.spec.suspend
+    if not closed and list(other) == ["ssh"] and found.spec.ssh is not None:
+        with doing(f"changing the keys of session {name}"):
+            await connection.cluster.patch(DEV_SESSIONS, connection.namespace, name, {"spec": other})
+        session.terminal.message(
+            f"the keys of session {name} are now these: they hold at the next login, a moment later"
+        )
+        return found.metadata.uid, status.start
     if other and not closed:
         raise Problem(
             f"session {name} runs with other values than these",

@@ -28,6 +28,7 @@ from ganger.plan import (
     sessionactivity,
     sessionend,
     sessionfork,
+    sessionkeys,
     sessionname,
     sessionpod,
     sessionqueue,
@@ -38,6 +39,7 @@ from ganger.plan.profile import MISFITS_TOLD
 from ganger.plan.quota import ADMITTED, Change, Hold, Quota
 from ganger.plan.seen import Event, Refusal
 from ganger.plan.sessionactivity import SessionReport
+from ganger.plan.sessionkeys import KeyChange
 from ganger.plan.site import NOWHERE, Site
 
 READY, ENDED = "Ready", "Ended"
@@ -78,9 +80,9 @@ class SessionDecision(Struct, frozen=True, kw_only=True):
     """Everything one pass will do.
 
     status: the whole new status, None where it stays. deletions: pods. shared: claim and NetworkPolicy that are made
-    before the pod. token: whether a Secret with a new token is made before the pod. events: after the status write.
-    lost: the name of a pod that only the cache may lack; it is asked for before a new start. workload: what Kueue is
-    told. requeue_after_seconds: look again then.
+    before the pod. token: whether a Secret with a new token is made before the pod. keys: of a pod that is there.
+    events: after the status write. lost: the name of a pod that only the cache may lack; it is asked for before a new
+    start. workload: what Kueue is told. requeue_after_seconds: look again then.
     """
 
     status: DevSessionStatus | None = None
@@ -88,6 +90,7 @@ class SessionDecision(Struct, frozen=True, kw_only=True):
     shared: tuple[dict[str, Any], ...] = ()
     token: bool = False
     pod: dict[str, Any] | None = None
+    keys: KeyChange | None = None
     events: tuple[Event, ...] = ()
     lost: str = ""
     workload: Change | None = None
@@ -310,6 +313,7 @@ class _Pass:
     def _alive(self, pod: Pod) -> SessionDecision:
         spec = self.session.spec
         found = waiting.of_pod(pod)
+        keys, kept = sessionkeys.change(self.session, pod, self.seen.refusal)
         if pod.metadata.deletion_timestamp is not None:
             status = self._with("Stopping", "PodDeleted", f"pod {self.name} is being deleted", pod=self.name)
             if self.old.phase != "Stopping" and sessionend.runs_short(pod, self.now):
@@ -320,6 +324,7 @@ class _Pass:
             words = " or ".join(f"ganger dev {word} {name}" for word in doors) or "it runs"
             if pod.metadata.annotations.get(ANNOTATION_EDITION) != sessionpod.edition(self.session):
                 words = f"{words}; the spec has changed since the start: stop and start it to take that over"
+            words += f"; its keys are still those of before: {kept}" if kept else ""
             status = self._with("Running", "Running", words, ready=True, pod=self.name)
         elif found is not None:
             status = self._with("Starting", found.reason, found.message, pod=self.name)
@@ -333,7 +338,7 @@ class _Pass:
             events = (Event(reason="Running", message=f"pod {self.name} is ready"),)
         if status.phase == "Running":
             status = sessionactivity.told(status, self.old, self.seen.report, self.now)
-        return SessionDecision(status=self._news(status), deletions=_leaving(self.others), events=events)
+        return SessionDecision(status=self._news(status), deletions=_leaving(self.others), keys=keys, events=events)
 
     def _evicted(self, pod: Pod, held: Hold) -> SessionDecision:
         """Stop a pod that holds quota no more; what it was is on the volume, and it counts as no short run."""

@@ -12,7 +12,7 @@ import msgspec
 from ganger import contract
 from ganger.api.session import DevSession
 from ganger.api.types import TrainingJob, encode
-from ganger.plan import data, pods, sessionfork, sessionname, site, volumes
+from ganger.plan import data, pods, sessionfork, sessionkeys, sessionname, site, volumes
 from ganger.plan.environment import as_entries, worker_environment
 from ganger.plan.site import NOWHERE, Site
 
@@ -32,8 +32,9 @@ _DIGITS = 16  # of the digest: to tell two editions of one session apart, not to
 
 
 def edition(session: DevSession) -> str:
-    """Return a digest of everything in the spec that a pod is made of, for its annotation. Pure."""
-    spec = encode(msgspec.structs.replace(session.spec, suspend=False))
+    """Return a digest of everything in the spec that cannot change in a pod that runs, for its annotation. Pure."""
+    ssh = msgspec.structs.replace(session.spec.ssh, authorized_keys=()) if session.spec.ssh is not None else None
+    spec = encode(msgspec.structs.replace(session.spec, suspend=False, ssh=ssh))
     return hashlib.sha256(msgspec.json.encode(spec, order="sorted")).hexdigest()[:_DIGITS]
 
 
@@ -83,8 +84,7 @@ def pod(
     if affinity := sessionfork.affinity(whole, source):
         spec["affinity"] = affinity
     if session.spec.ssh is not None:
-        keys = "".join(f"{key}\n" for key in session.spec.ssh.authorized_keys)
-        annotations[contract.ANNOTATION_AUTHORIZED_KEYS] = keys
+        annotations[contract.ANNOTATION_AUTHORIZED_KEYS] = sessionkeys.annotation(session)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

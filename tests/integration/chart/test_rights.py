@@ -22,6 +22,7 @@ from golden.chart.test_rights import GUARDED, ISOLATING, granted, roles_of
 from integration.chart.conftest import CHART, NAMESPACE
 from integration.chart.test_install import established, remove_definitions
 from integration.operator.conftest import ROOT, Operator, World
+from sessions import KEY
 
 pytestmark = pytest.mark.integration
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/ganger-operator"
@@ -181,13 +182,16 @@ def life_of_a_job(world):
 
 
 def life_of_a_session(world):
-    """From the manifest to its stop."""
+    """From the manifest over a change of its keys to its stop."""
     path = f"/apis/ganger.dev/v1alpha1/namespaces/{world.namespace}/devsessions"
     body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}}
-    world.api.create(path, body | {"spec": {"storage": {"size": "1Gi"}}})
+    world.api.create(path, body | {"spec": {"storage": {"size": "1Gi"}, "ssh": {"authorizedKeys": [KEY]}}})
     wait_for(lambda: "notes-dev-0" in world.pod_names(), 30, "the pod of the session")
     wait_for(lambda: world.api.get(f"{path}/notes").get("status", {}).get("phase") == "Starting", 20, "its status")
     assert world.api.get(f"/api/v1/namespaces/{world.namespace}/secrets/notes-dev")
+    world.api.merge(f"{path}/notes", {"spec": {"ssh": {"authorizedKeys": [f"{KEY}-2"]}}})
+    pod = f"{world.pods}/notes-dev-0"
+    wait_for(lambda: f"{KEY}-2" in str(world.api.get(pod)["metadata"]["annotations"]), 20, "its keys have changed")
     world.api.merge(f"{path}/notes", {"spec": {"suspend": True}})
     wait_for(lambda: world.api.get(f"{path}/notes")["status"]["phase"] == "Stopped", 40, "it stops")
 

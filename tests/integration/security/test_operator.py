@@ -264,7 +264,7 @@ def test_its_token_makes_what_a_session_needs(operator, place):
     made = a_session(place, ssh={"authorizedKeys": [KEY]}, storage={"claimName": "home"})
     core = f"/api/v1/namespaces/{place}"
 
-    assert Answer(200) == creates(operator, sessionpod.pod(made, None, IMAGE))
+    assert Answer(200) == creates(operator, sessionpod.pod(made, None, IMAGE, channel=SITE))
     policy = sessionpod.network_policy(made)
     assert Answer(200) == operator.ask("POST", f"{policies_of(place)}?dryRun=All&fieldValidation=Strict", policy)
     assert Answer(200) == operator.ask("POST", f"{core}/secrets?dryRun=All", sessionpod.secret(made, "token"))
@@ -297,6 +297,57 @@ def test_its_token_makes_no_secret_but_that_of_a_session(guarded, operator, plac
     assert 403 == answer.code, answer.message
     assert "ValidatingAdmissionPolicy" in answer.message
     guarded.admin.call("POST", path, body)  # else it would be refused for what it is, not for who makes it
+
+
+CHANGES = {
+    "its image": {"spec": {"containers": [{"name": "session", "image": "mine:1"}]}},
+    "its time": {"spec": {"activeDeadlineSeconds": 1}},
+    "a label": {"metadata": {"labels": {"a": "b"}}},
+    "another annotation": {"metadata": {"annotations": {"ganger.dev/edition": "x"}}},
+    "an annotation more": {"metadata": {"annotations": {"a": "b"}}},
+    "an annotation less": {"metadata": {"annotations": {"ganger.dev/edition": None}}},
+    "a finalizer": {"metadata": {"finalizers": ["example.com/stay"]}},
+    "its owner": {"metadata": {"ownerReferences": []}},
+    "a label beside the keys": {"metadata": {"labels": {"a": "b"}, "annotations": {"ganger.dev/authorized-keys": KEY}}},
+}
+
+
+@pytest.fixture(scope="module")
+def running_pod(guarded):
+    """The path of a session's pod, of a session that is there."""
+    place = guarded.make_namespace("keys")
+    path = f"/apis/ganger.dev/v1alpha1/namespaces/{place}/devsessions"
+    body = {"apiVersion": "ganger.dev/v1alpha1", "kind": "DevSession", "metadata": {"name": "notes"}}
+    uid = guarded.admin.create(path, body | {"spec": {"ssh": {"authorizedKeys": [KEY]}}})["metadata"]["uid"]
+    made = session(name="notes", uid=uid, namespace=place, ssh={"authorizedKeys": [KEY]})
+    guarded.admin.create(pods(place), sessionpod.pod(made, None, IMAGE))
+    return f"{pods(place)}/notes-dev-0"
+
+
+def test_its_token_changes_the_keys_of_a_session(operator, running_pod):
+    body = {"metadata": {"annotations": {"ganger.dev/authorized-keys": f"{KEY}-2\n"}}}
+
+    assert Answer(200) == operator.ask("PATCH", running_pod, body, "application/merge-patch+json")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_its_token_changes_nothing_else_of_a_pod(guarded, operator, running_pod, name):
+    content_type = "application/strategic-merge-patch+json"
+    if name == "its owner":  # a strategic patch would add to them
+        content_type = "application/merge-patch+json"
+    answer = operator.ask("PATCH", f"{running_pod}?dryRun=All", CHANGES[name], content_type)
+
+    assert (403, True) == (answer.code, "changes the annotation ganger.dev/authorized-keys alone" in answer.message)
+    # Else it would be refused for what it is, not for who makes it.
+    guarded.admin.call("PATCH", f"{running_pod}?dryRun=All", CHANGES[name], content_type)
+
+
+def test_its_token_changes_no_pod_of_a_job(guarded, operator, place):
+    guarded.admin.create(pods(place), builder.pod(typed(place, {}, "kept"), 0, 0))
+    body = {"metadata": {"annotations": {"ganger.dev/authorized-keys": KEY}}}
+    answer = operator.ask("PATCH", f"{pods(place)}/kept-0-0?dryRun=All", body, "application/merge-patch+json")
+
+    assert (403, True) == (answer.code, "changes pods of DevSessions alone" in answer.message)
 
 
 def policies_of(namespace):

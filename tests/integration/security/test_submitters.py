@@ -127,7 +127,7 @@ def test_the_server_finds_no_mistake_in_the_policies(guarded):
     names = [
         one["metadata"]["name"] for one in policies(guarded.chart.objects()) if not one["kind"].endswith("Binding")
     ]
-    assert 5 == len(names)
+    assert 6 == len(names)
     for name in names:
         path = f"{PLURALS['ValidatingAdmissionPolicy']}/{name}"
         wait_for(

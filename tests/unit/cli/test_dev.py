@@ -62,6 +62,29 @@ def test_up_starts_an_ended_session_again_with_other_values_where_they_are_named
     assert "session try is started again; it was culled" in said.err
 
 
+def test_up_changes_the_keys_of_a_session_that_runs(ganger, sessions, tmp_path):
+    sessions.running(spec={"image": "x:1", "ssh": {"authorizedKeys": [ED25519]}})
+    path = tmp_path / "new.pub"
+    path.write_text(f"{ED25519}-2\n")
+
+    said = ganger("dev", "up", "try", "--ssh-key", str(path), "--no-connect")
+
+    assert 0 == said.code, said.err
+    (write,) = ganger.cluster.writes
+    assert {"spec": {"ssh": {"authorizedKeys": [f"{ED25519}-2"]}}} == json.loads(
+        write.removeprefix("patch ").rpartition(" ")[0]
+    )
+    assert "the keys of session try are now these: they hold at the next login" in said.err
+
+
+def test_up_gives_a_session_that_runs_without_ssh_no_keys(ganger, sessions, tmp_path):
+    sessions.running(spec={"image": "x:1"})
+    path = tmp_path / "new.pub"
+    path.write_text(f"{ED25519}\n")
+
+    assert (2, []) == (ganger("dev", "up", "try", "--ssh-key", str(path)).code, ganger.cluster.writes)
+
+
 def test_up_refuses_to_change_a_session_that_runs(ganger, sessions):
     sessions.running(spec={"image": "x:1"})
 
