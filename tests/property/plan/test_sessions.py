@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from builders import at
 from ganger.plan.session import SessionSeen, SessionSite, decide_session
+from ganger.plan.sessionactivity import SessionReport
 from sessions import IMAGE, pod, session
 
 SITE = SessionSite(image=IMAGE)
@@ -18,7 +19,7 @@ ENDS = {
     "broken": {"phase": "Failed", "exit_code": 1, "said": "boom"},
     "garbled": {"phase": "Failed", "exit_code": 1, "said": '{"outcome": 3'},
 }
-NEWS = st.sampled_from(["ready", "vanish", "delete", "suspend", "resume", "ask", "wait", "crash", *ENDS])
+NEWS = st.sampled_from(["ready", "vanish", "delete", "suspend", "resume", "ask", "wait", "crash", "use", "rest", *ENDS])
 RESTING = ("Running", "Stopped", "Culled", "Expired", "Failed")
 
 
@@ -30,6 +31,7 @@ class World:
         self.pods = {}
         self.now = 100.0
         self.made = []
+        self.report = None  # of the newest pod
         self.crashes = False  # the operator dies after the first write of its next pass
 
     def live(self):
@@ -44,6 +46,10 @@ class World:
             text = at(self.now).isoformat()
             metadata = msgspec.structs.replace(made.metadata, annotations={"ganger.dev/start-requested-at": text})
             self.session = msgspec.structs.replace(made, metadata=metadata)
+        elif word == "use":
+            self.report = SessionReport(last_activity_time=at(self.now), idle_seconds=3600)
+        elif word == "rest":
+            self.now += 400.0  # more than a tenth of that
         elif word == "crash":
             self.crashes = True
         elif word == "vanish":
@@ -59,7 +65,7 @@ class World:
         self.pods.pop(name)
 
     def seen(self):
-        return SessionSeen(pods=tuple(self.pods.values()))
+        return SessionSeen(pods=tuple(self.pods.values()), report=self.report)
 
     def run(self):
         """Pass until nothing more is wanted; the kubelet ends what is deleted."""
@@ -92,6 +98,7 @@ class World:
             assert not self.session.spec.suspend
             assert f"notes-dev-{self.session.status.start}" == name
             self.made.append(name)
+            self.report = None
             self.pods[name] = self.pod(phase="Pending")
         return True
 
@@ -111,5 +118,6 @@ def test_a_session_comes_to_rest_with_one_pod_at_most(words):
         assert len(world.live()) <= 1
         assert leaving or status.phase in (*RESTING, "Starting"), status
         assert status.ended == (not world.live()) or leaving
+        assert status.cull_time is None or (status.phase == "Running" and status.cull_time > status.last_activity_time)
         assert not world.session.spec.suspend or leaving or status.phase == "Stopped"
     assert len(world.made) == len(set(world.made)), "a name was used twice"
