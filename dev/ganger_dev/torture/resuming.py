@@ -3,7 +3,8 @@
 Two ranks are forked from this process, which has torch imported and has computed nothing, meet over gloo and train a
 task that draws from every random generator. A seed says which rank is killed, at which step, and where in it: before
 the forward pass, in the backward pass, in the update, or in the writer of a checkpoint. The next attempt resumes, may
-be killed as well, and the one after it ends; every shard of the last checkpoint is then compared.
+be killed as well, and the one after it ends; every shard of the last checkpoint is then compared. The gang that is
+never killed copies each state at once, the others while the next step computes.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganger_trainer import TrainConfig, launch, worker
-from ganger_trainer.checkpoint import durable, layout
+from ganger_trainer.checkpoint import durable, layout, snapshot
 from ganger_trainer.environment import CheckpointPolicy, Worker
 
 RANKS: Final = 2
@@ -133,6 +134,7 @@ def run(count: int, seed: int = 0) -> list[Trial]:
         whole = Path(place) / "whole"
         assert _attempt(whole, 0, None) == [0] * RANKS, "the gang that nobody kills does not end well"
         expected = _hashes(whole)
+        snapshot.OVERLAP_MIN_BYTES = 0  # the ranks of the trials copy behind their steps, as only large models do
         for number in range(count):
             directory = Path(place) / f"trial-{number}"
             kills, resumed = drawn(seed + number), []

@@ -8,14 +8,14 @@ only a task that leaves its parameters alone is trusted after that (docs/adr/000
 """
 
 import threading
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
 from ganger_trainer.checkpoint.staging import Staging
 from ganger_trainer.checkpoint.writer import Flaw
 
-OVERLAP_MIN_BYTES: Final = 8 << 20  # a millisecond of copying: below it two threads cost more than they save
+OVERLAP_MIN_BYTES = 8 << 20  # a millisecond of copying: below it two threads cost more than they save
 
 
 class Roles(Struct, frozen=True):
