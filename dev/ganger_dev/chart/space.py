@@ -15,6 +15,7 @@ OTHER_NAMESPACES: Final = ("team-a", "team-b", "monitoring")  # that the values 
 # What is neither a switch nor an enumeration, and makes or unmakes objects or parts of them.
 _MORE: Final[dict[str, list[Any]]] = {
     "replicas": [2, 1],
+    "operator.shards": [1, 3],
     "watchNamespaces": [[], ["team-a", "team-b"]],
     "image.digest": ["", "sha256:" + "0" * 64],
     "imagePullSecrets": [[], [{"name": "pull"}]],

@@ -46,9 +46,9 @@ def _now() -> Panels:
     return [
         number(
             "Leaders",
-            "Processes that lead: one, and for a moment none while the lead passes.",
+            "Processes that lead a shard, on average: one, and for a moment fewer while the lead passes.",
             "none",
-            Ask(f"sum({_all(f'{_P}_leader')})"),
+            Ask(f"sum({_all(f'{_P}_leader')}) / count(count by (shard) ({_all(f'{_P}_leader')}))"),
             width=3,
             steps=[(None, "red"), (1, "green"), (2, "red")],
         ),
@@ -71,7 +71,7 @@ def _now() -> Panels:
             "Queue",
             "Jobs that wait for a pass, in the busiest process.",
             "none",
-            Ask(f"max({_all(f'{_P}_queue_depth')})"),
+            Ask(f"max(sum by (instance) ({_all(f'{_P}_queue_depth')}))"),
             width=3,
             steps=[(None, "green"), (100, "yellow"), (1000, "red")],
         ),
@@ -125,7 +125,7 @@ def _reconciling() -> Panels:
             "Queue depth",
             "Jobs that wait for a pass, in each process.",
             "none",
-            Ask(f"max by (instance) ({_all(f'{_P}_queue_depth')})", "{{instance}}"),
+            Ask(f"sum by (instance) ({_all(f'{_P}_queue_depth')})", "{{instance}}"),
             low=0,
             width=6,
         ),
@@ -238,9 +238,9 @@ def _leadership() -> Panels:
     return [
         lines(
             "Leader",
-            "1 in the process that leads.",
+            "Shards that each process leads.",
             "none",
-            Ask(f"max by (instance) ({_all(f'{_P}_leader')})", "{{instance}}"),
+            Ask(f"sum by (instance) ({_all(f'{_P}_leader')})", "{{instance}}"),
             stacked=True,
             low=0,
             width=6,

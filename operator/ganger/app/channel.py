@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from ganger.api.observed import Pod
@@ -14,6 +14,7 @@ from ganger.control import sessiondesk
 from ganger.control.address import endpoint_slice, publish
 from ganger.control.certificate import Certificate
 from ganger.control.desk import PREFIX, Desk
+from ganger.control.peers import Peers
 from ganger.control.reports import Reports
 from ganger.control.scrapers import Scrapers
 from ganger.control.sessiondesk import SessionDesk
@@ -66,14 +67,21 @@ class Channel:
         metrics: OperatorMetrics,
         *,
         leads: Callable[[], bool],
+        elsewhere: Callable[[Key], str | None],
+        addresses: Callable[[], Iterator[str]],
         heard: Callable[[Key], None],
         urgent: Callable[[Key], None],
         session: Sessions,
         session_heard: Callable[[Key], None],
+        sessions_elsewhere: Callable[[], str | None],
     ) -> None:
         self.reports = Reports()
         self._settings = settings
         self._cluster = cluster
+        self._addresses = addresses
+        self._moved = asyncio.Event()
+        host = urlsplit(settings.control_url).hostname or settings.pod_ip or "localhost"
+        self._peers = Peers(lambda: self._certificate.authority, host)
         tokens = Tokens(
             cluster,
             clock=lambda: clock.now().timestamp(),
@@ -88,6 +96,8 @@ class Channel:
             leads=leads,
             heard=session_heard,
             counted=metrics.reported,
+            elsewhere=sessions_elsewhere,
+            forward=self._peers.forward,
         )
         self._desk = Desk(
             known,
@@ -99,10 +109,11 @@ class Channel:
             heard=heard,
             urgent=urgent,
             counted=metrics.reported,
+            elsewhere=elsewhere,
+            forward=self._peers.forward,
         )
         caches.on_job_change(self._desk.changed)
         self._scrapers = Scrapers(cluster, monotonic=clock.monotonic)
-        host = urlsplit(settings.control_url).hostname or settings.pod_ip or "localhost"
         hosts = (host, f"{host}.cluster.local") if host.endswith(".svc") else (host,)
         self._certificate = Certificate(
             cluster, namespace=settings.namespace, name=settings.control_secret, hosts=hosts, now=clock.now
@@ -136,17 +147,22 @@ class Channel:
         """Stop listening."""
         if self._server is not None:
             await self._server.stop()
+        await self._peers.close()
 
     async def run(self) -> None:
         """Keep the certificate, for ever."""
         await self._certificate.keep()
 
-    async def lead(self) -> list[asyncio.Task[None]]:
-        """Begin to serve as the leader: have a certificate, lead the Service here. The caller ends the tasks."""
-        self.reports.clear()
-        self.sessions.clear()
+    def moved(self) -> None:
+        """Take that shards may have other leaders now."""
+        self._moved.set()
+
+    async def lead(self, mine: Callable[[Key], bool]) -> None:
+        """Begin to serve as the leader of some jobs: forget what was heard before, have a certificate."""
+        for key in [key for key in self.reports if mine(key)]:
+            self.reports.forget(key)  # another process led meanwhile, and heard what came
         if not self._settings.control_url:
-            return []
+            return
         try:
             async with asyncio.timeout(CERTIFICATE_SECONDS):
                 while not self._certificate.authority:  # noqa: ASYNC110 - a matter of one request
@@ -157,12 +173,19 @@ class Channel:
             self._version = await self._cluster.version()
         except ApiError as error:
             log.warning("the version of the API server is unknown, so no container is started anew in place: %s", error)
-        if not self._settings.control_service:
-            return []
-        return [asyncio.create_task(self._publish(), name="control-address")]
 
-    async def _publish(self) -> None:
+    async def publish(self) -> None:
+        """Lead the Service here, and to the leaders of other shards as they change; until cancelled."""
         s = self._settings
-        pod = s.identity
-        await publish(self._cluster, endpoint_slice(s.namespace, s.control_service, s.pod_ip, pod, s.control_port))
-        log.info("workers report to %s, which leads to %s", s.control_url, s.pod_ip)
+        written: list[str] | None = None
+        while s.control_service:
+            self._moved.clear()
+            others = [address.rpartition(":")[0].strip("[]") for address in self._addresses()][1:]
+            if others != written:
+                await publish(
+                    self._cluster,
+                    endpoint_slice(s.namespace, s.control_service, s.pod_ip, s.identity, s.control_port, others),
+                )
+                written = others
+                log.info("workers report to %s, which leads to %s", s.control_url, ", ".join((s.pod_ip, *others)))
+            await self._moved.wait()

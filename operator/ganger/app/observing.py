@@ -1,4 +1,4 @@
-"""Shows every job in the metrics of the process that leads, and counts what happens to them.
+"""Shows every job in the metrics of the process that leads it, and counts what happens to them.
 
 A job is shown anew when it changes, and all of them every 15 s, a usual scrape interval, since time passes for a job
 that only waits. In slices, so that no pass has to wait.
@@ -6,6 +6,7 @@ that only waits. In slices, so that no pass has to wait.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ LAG_TIMER_SECONDS = 0.1
 
 
 class Observing:
-    """Follows the jobs' cache while this process leads. `series` is what it shows."""
+    """Follows those jobs of the cache that this process leads. `series` is what it shows."""
 
     def __init__(self, caches: Caches, reports: Reports, metrics: OperatorMetrics, clock: Clock) -> None:
         self.series = JobSeries()
@@ -39,24 +40,26 @@ class Observing:
         self._reports = reports
         self._metrics = metrics
         self._clock = clock
-        self._leads = False
+        self._led: list[Callable[[Key], bool]] = []  # for each shard that is led, whether a job is of it
         self._counted: dict[Key, tuple[str, dict[str, float]]] = {}  # UID and seconds that are in the counters
         caches.jobs.on_change(self._changed)
 
-    async def lead(self) -> None:
-        """Show the jobs until cancelled, and none afterwards: the next leader shows them."""
-        self._leads = True
+    async def lead(self, mine: Callable[[Key], bool] = lambda key: True) -> None:
+        """Show the jobs that are `mine` until cancelled, and none of them afterwards: the next leader shows them."""
+        self._led.append(mine)
         try:
             for job in self._caches.jobs.all():
-                self._counted[job.key] = (job.metadata.uid, _gross(job.status.goodput))
-            await self._refresh(every=True)
+                if mine(job.key):
+                    self._counted[job.key] = (job.metadata.uid, _gross(job.status.goodput))
+            await self._refresh(mine, every=True)
             while True:
                 await asyncio.sleep(REFRESH_SECONDS)
-                await self._refresh(every=False)
+                await self._refresh(mine, every=False)
         finally:
-            self._leads = False
-            self._counted.clear()
-            self.series.clear()
+            self._led.remove(mine)
+            for key in [job.key for job in self._caches.jobs.all() if mine(job.key)]:
+                self._counted.pop(key, None)
+                self.series.forget(key)
 
     async def lag(self) -> None:
         """Measure how late the event loop is, for ever."""
@@ -67,9 +70,9 @@ class Observing:
             self._metrics.loop_lagged(max(0.0, loop.time() - due))
             await asyncio.sleep(LAG_EVERY_SECONDS - LAG_TIMER_SECONDS)
 
-    async def _refresh(self, *, every: bool) -> None:
-        """Show every job anew, or those for which time still passes."""
-        for number, key in enumerate([job.key for job in self._caches.jobs.all()], start=1):
+    async def _refresh(self, mine: Callable[[Key], bool], *, every: bool) -> None:
+        """Show every job of a shard anew, or those for which time still passes."""
+        for number, key in enumerate([job.key for job in self._caches.jobs.all() if mine(job.key)], start=1):
             job = self._caches.jobs.get(*key)  # it may have changed or gone meanwhile
             if job is not None and (every or not job.status.finished):
                 self._safely_show(job)
@@ -77,13 +80,15 @@ class Observing:
                 await asyncio.sleep(0)
 
     def _changed(self, old: Any, new: Any) -> None:
-        if not self._leads:
+        if not self._led:
             return
         if not isinstance(new, TrainingJob):
             if old is not None:
                 key = (old.metadata.namespace, old.metadata.name)
                 self.series.forget(key)
                 self._counted.pop(key, None)
+            return
+        if not any(mine(new.key) for mine in self._led):
             return
         if isinstance(old, TrainingJob) and old.metadata.uid == new.metadata.uid:
             self._count(new, old.status, new.status)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ganger.api.workload import DNS_LABEL, IMAGE
 from ganger.contract import CONTROL_PORT
 from ganger.plan.boost import BOOST_MAX
+from ganger.plan.shard import SHARDS_MAX
 
 SESSION_IMAGE = "pytorch-cuda-dev:v2.15"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -33,7 +34,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     failure is asked how it is. pod_groups: gangs are made known to the scheduler where the cluster can have them so.
     priority_boost: the most that is added to the priority of a gang in Kueue for work that it would lose, 0 for never.
     isolate_jobs: each job gets a NetworkPolicy that lets nobody else reach its workers, each session one that lets
-    nobody in. session_image: of sessions that name none, nor does their job.
+    nobody in. shards: parts into which the jobs are divided, each led by one process. session_image: of sessions
+    that name none, nor does their job.
     """
 
     namespace: str
@@ -55,6 +57,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     priority_boost: int = 0
     isolate_jobs: bool = False
     session_image: str = SESSION_IMAGE
+    shards: int = 1
+
+    @property
+    def control_address(self) -> str:
+        """host:port at which other operators reach this one, "" for one that hears no workers."""
+        host = f"[{self.pod_ip}]" if ":" in self.pod_ip else self.pod_ip
+        return f"{host}:{self.control_port}" if self.control_url and host else ""
 
     @property
     def serves_tls(self) -> bool:
@@ -108,7 +117,12 @@ def read(env: Mapping[str, str]) -> Settings:
     groups = _truth(env, "GANGER_POD_GROUPS", True, mistakes)
     boost = _number(env, "GANGER_PRIORITY_BOOST", 0, 0, BOOST_MAX, mistakes)
     isolates = _truth(env, "GANGER_ISOLATE_JOBS", False, mistakes)
+    shards = _number(env, "GANGER_SHARDS", 1, 1, SHARDS_MAX, mistakes)
     control = _control(env, mistakes)
+    if shards > 1 and control["control_url"] and not _is_address(control["pod_ip"]):
+        mistakes.append(
+            f"GANGER_POD_IP={control['pod_ip']!r}: must be this pod's address while GANGER_SHARDS is above 1"
+        )
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return Settings(
@@ -125,6 +139,7 @@ def read(env: Mapping[str, str]) -> Settings:
         priority_boost=boost,
         isolate_jobs=isolates,
         session_image=session_image,
+        shards=shards,
         **control,
     )
 

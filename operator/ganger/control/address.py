@@ -1,11 +1,12 @@
-"""Where the leader is: one EndpointSlice of a Service without selector, written by whoever leads.
+"""Where the leaders are: one EndpointSlice of a Service without selector, written by whoever leads (shard 0).
 
-The Service keeps its name and address; only the endpoint moves. https://kubernetes.io/docs/concepts/services-networking/
+The Service keeps its name and address; only the endpoints move. https://kubernetes.io/docs/concepts/services-networking/
 service/#services-without-selectors
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from ganger.contract import CONTROL_PORT
 from ganger.kube.cluster import Cluster
@@ -18,8 +19,10 @@ RETRY_SECONDS = 1.0
 RETRY_CAP_SECONDS = 60.0
 
 
-def endpoint_slice(namespace: str, service: str, ip: str, pod: str, port: int = CONTROL_PORT) -> dict[str, object]:
-    """Return the slice that leads to one pod. Pure."""
+def endpoint_slice(
+    namespace: str, service: str, ip: str, pod: str, port: int = CONTROL_PORT, others: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return the slice that leads to one pod, and to those of other leaders at the addresses `others`. Pure."""
     return {
         "apiVersion": ENDPOINT_SLICES.api_version,
         "kind": ENDPOINT_SLICES.kind,
@@ -38,7 +41,8 @@ def endpoint_slice(namespace: str, service: str, ip: str, pod: str, port: int = 
                 "addresses": [ip],
                 "conditions": {"ready": True},
                 "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod},
-            }
+            },
+            *({"addresses": [other], "conditions": {"ready": True}} for other in others),
         ],
         "ports": [{"name": "control", "port": port, "protocol": "TCP"}],
     }

@@ -5,7 +5,7 @@ Who may speak is decided in `proof`. Whatever is refused is counted.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from ganger.api.status import Rung
 from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_JOB, REPORT_SECONDS
 from ganger.control import foreign, proof
-from ganger.control.proof import Refused
+from ganger.control.proof import Elsewhere, Refused
 from ganger.control.reports import Key, Reports
 from ganger.control.tokens import Tokens
 from ganger.observe.server import Request, Response
@@ -62,8 +62,10 @@ class _Answer(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 class Desk:
     """The two POST routes below /v1/jobs/.
 
-    leads: whether this process leads. heard: called with a job of which there is news; urgent: with one whose news
-    decides whether it goes on. counted: result and seconds.
+    leads: whether this process leads, or knows who does. elsewhere: host:port of the other process that leads a job,
+    "" where this one does, None where none is known. forward: hands a request to the process at host:port. heard:
+    called with a job of which there is news; urgent: with one whose news decides whether it goes on. counted: result
+    and seconds.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Desk:
         heard: Callable[[Key], None],
         urgent: Callable[[Key], None] | None = None,
         counted: Callable[[str, float], None] = lambda result, seconds: None,
+        elsewhere: Callable[[Key], str | None] = lambda key: "",
+        forward: Callable[[str, Request], Awaitable[Response]] | None = None,
     ) -> None:
         self._known = known
         self._tokens = tokens
@@ -88,6 +92,8 @@ class Desk:
         self._heard = heard
         self._urgent = urgent or heard
         self._counted = counted
+        self._elsewhere = elsewhere
+        self._forward = forward
         self._changes: dict[Key, asyncio.Event] = {}  # of jobs that somebody waits for; the next change sets it
 
     def changed(self, key: Key) -> None:
@@ -100,6 +106,11 @@ class Desk:
         began = time.perf_counter()
         try:
             body = await self._take(request)
+        except Elsewhere as found:
+            assert self._forward is not None, "who knows other leaders can reach them"
+            response = await self._forward(found.address, request)
+            self._counted("forwarded", time.perf_counter() - began)
+            return response
         except Refused as refused:
             self._counted(refused.result, time.perf_counter() - began)
             return refused.response()
@@ -121,7 +132,7 @@ class Desk:
             raise Refused(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from error
 
     async def _sender(self, request: Request, uid: str) -> _Sender:
-        """Return who reports. Raises Refused."""
+        """Return who reports. Raises Refused, Elsewhere where another process leads the job."""
         token, said = proof.said(request, uid)
         pod = self._known.pod(said.namespace, said.pod_name)
         job = self._known.job(said.namespace, pod.metadata.labels.get(LABEL_JOB, "")) if pod is not None else None
@@ -132,6 +143,7 @@ class Desk:
             or (job.metadata.uid, pod.metadata.controller_uid) != (uid, uid)
         ):
             raise Refused(HTTPStatus.FORBIDDEN, "unknown")
+        proof.here(request, self._elsewhere(job.key))  # before all that its leader knows better than these caches
         if is_over(pod) or job.status.finished or attempt_of(pod) != job.status.attempt:
             raise Refused(HTTPStatus.FORBIDDEN, "stale")
         await proof.confirm(self._tokens, token, said, uid)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from ganger.contract import REPORT_BYTES_MAX
 from ganger.control import claims
 from ganger.control.claims import Claims
+from ganger.control.peers import FORWARDED
 from ganger.control.tokens import Tokens, Unavailable
 from ganger.observe.server import Request, Response
 
@@ -33,6 +34,26 @@ class Refused(Exception):  # noqa: N818 - what the client is told
             body=f"{self.text or self.result}\n".encode(),
             retry_after_seconds=RETRY_SECONDS if later else None,
         )
+
+
+class Elsewhere(Exception):  # noqa: N818 - where to take it
+    """Another process, at host:port, hears whoever speaks."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+
+def here(request: Request, elsewhere: str | None) -> None:
+    """Return where this process is the one that hears whoever speaks. Raises Elsewhere, or Refused.
+
+    elsewhere: host:port of the process that is, "" for this one, None where none is known. What was forwarded once goes
+    no further: two processes that disagree would send it to and fro.
+    """
+    if elsewhere and FORWARDED not in request.headers:
+        raise Elsewhere(elsewhere)
+    if elsewhere != "":
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "standby")
 
 
 def admit(request: Request, leads: Callable[[], bool]) -> None:

@@ -4,7 +4,7 @@ What is heard is kept in memory. Losing all of it costs one interval between two
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from ganger.api.observed import Pod
 from ganger.api.session import DevSession
 from ganger.contract import LABEL_SESSION, SESSION_REPORT_SECONDS
 from ganger.control import proof
-from ganger.control.proof import Refused
+from ganger.control.proof import Elsewhere, Refused
 from ganger.control.tokens import Tokens
 from ganger.observe.server import Request, Response
 from ganger.plan import sessionactivity, sessionname
@@ -46,6 +46,8 @@ class SessionDesk:
     """The POST route below /v1/sessions/, and what was heard there.
 
     leads: whether this process leads. heard: called with a session of which there is news. counted: result and seconds.
+    elsewhere: host:port of the other process that leads the sessions, "" where this one does, None where none is known.
+    forward: hands a request to the process at host:port.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class SessionDesk:
         leads: Callable[[], bool],
         heard: Callable[[Key], None],
         counted: Callable[[str, float], None] = lambda result, seconds: None,
+        elsewhere: Callable[[], str | None] = lambda: "",
+        forward: Callable[[str, Request], Awaitable[Response]] | None = None,
     ) -> None:
         self._known = known
         self._tokens = tokens
@@ -64,6 +68,8 @@ class SessionDesk:
         self._leads = leads
         self._news = heard
         self._counted = counted
+        self._elsewhere = elsewhere
+        self._forward = forward
         self._heard: dict[Key, _Heard] = {}
 
     def report(self, key: Key, pod_uid: str) -> SessionReport | None:
@@ -89,6 +95,11 @@ class SessionDesk:
         began = time.perf_counter()
         try:
             body = await self._take(request)
+        except Elsewhere as found:
+            assert self._forward is not None, "who knows other leaders can reach them"
+            response = await self._forward(found.address, request)
+            self._counted("forwarded", time.perf_counter() - began)
+            return response
         except Refused as refused:
             self._counted(refused.result, time.perf_counter() - began)
             return refused.response()
@@ -116,7 +127,7 @@ class SessionDesk:
         return msgspec.json.encode({"nextReportSeconds": max(seconds, len(self._heard) / REPORTS_PER_SECOND)})
 
     async def _sender(self, request: Request, uid: str) -> tuple[DevSession, Pod]:
-        """Return the session and the pod that speaks. Raises Refused."""
+        """Return the session and the pod that speaks. Raises Refused, Elsewhere where another process leads them."""
         token, said = proof.said(request, uid)
         pod = self._known.pod(said.namespace, said.pod_name)
         name = pod.metadata.labels.get(LABEL_SESSION, "") if pod is not None else ""
@@ -128,6 +139,7 @@ class SessionDesk:
             or (session.metadata.uid, pod.metadata.controller_uid) != (uid, uid)
         ):
             raise Refused(HTTPStatus.FORBIDDEN, "unknown")
+        proof.here(request, self._elsewhere())
         present = sessionname.pod(session.metadata.name, session.status.start)
         if is_over(pod) or session.status.ended or pod.metadata.name != present:
             raise Refused(HTTPStatus.FORBIDDEN, "stale")

@@ -5,6 +5,7 @@ it, or lose its answer. Election writes and events are many and carry no state o
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -13,6 +14,8 @@ from ganger.kube.resources import EVENTS, LEASES, SECRETS, Resource
 
 Reply = TypeVar("Reply")
 Mode = Literal["before", "after", "lost"]
+# The fence of one task and of all that it starts, in place of the gate's: its work belongs to one of several leases.
+FENCE: ContextVar[Callable[[], bool] | None] = ContextVar("FENCE", default=None)
 
 
 class Fenced(Exception):  # noqa: N818 - it names a state of ours, as the other errors of this room do
@@ -41,7 +44,8 @@ class Write:
 class WriteGate:
     """Lets writes through while the fence holds.
 
-    fence: asked before each write but those of the election itself; False raises Fenced. It may be set later.
+    fence: asked before each write but those of the election itself, where the task has no FENCE of its own; False
+    raises Fenced. It may be set later.
     plan: {number of the write, from 0: mode}. before: dies unsent. after: dies once it is acknowledged.
     lost: it is acknowledged, but the caller sees Unreachable. log: takes every numbered write, in order.
     """
@@ -64,7 +68,7 @@ class WriteGate:
         # are created are those of sessions.
         if write.resource == LEASES or (write.resource == SECRETS and write.verb != "create"):
             return await send()
-        if not self.fence():
+        if not (FENCE.get() or self.fence)():
             raise Fenced(str(write))
         if write.resource == EVENTS:
             return await send()

@@ -104,10 +104,14 @@ JOBS = (
 
 OPERATOR = (
     _gauge("build_info", "1; version of the operator.", "version"),
-    _gauge("leader", "1 in the process that leads."),
+    _gauge(
+        "leader",
+        "1 in the process that leads the shard; there is one shard, 0, unless operator.shards says more.",
+        "shard",
+    ),
     _counter("reconciles_total", "Passes over a job, by how they ended.", "result"),
     _histogram("reconcile_seconds", "Time of one pass over a job."),
-    _gauge("queue_depth", "Jobs that wait for a pass."),
+    _gauge("queue_depth", "Jobs of the shard that wait for a pass.", "shard"),
     _histogram("queue_wait_seconds", "Time from being due to being passed over."),
     _counter("queue_retries_total", "Passes that were asked for because one failed."),
     _counter("lists_total", "Full lists.", "resource"),

@@ -3,6 +3,9 @@
 One object of this class is handed to the runtime, which knows only the method names (`runtime.ports.Metrics`).
 """
 
+import copy
+from typing import Self
+
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from ganger import __version__
@@ -24,7 +27,17 @@ class OperatorMetrics:
         ProcessCollector(registry=self._process)
         self._metrics = {family.name.removeprefix("ganger_operator_"): Metric(family) for family in catalog.OPERATOR}
         self._reasons: dict[str, set[str]] = {}
+        self.shard = "0"
         self._number("build_info", __version__).set(1)
+        self.of_shard(0)
+
+    def of_shard(self, shard: int) -> Self:
+        """Return the same metrics, for what is told of one shard."""
+        view = copy.copy(self)
+        view.shard = str(shard)
+        for name in ("leader", "queue_depth"):
+            self._number(name, view.shard)  # shown from the start: a sum of what is nowhere is nothing, and not 0
+        return view
 
     def _number(self, name: str, *labels: str) -> Number:
         return self._metrics[name].number(*labels)
@@ -66,7 +79,7 @@ class OperatorMetrics:
     # --- passes ---
     def queue_depth(self, depth: int) -> None:
         """Take how many keys wait."""
-        self._number("queue_depth").set(depth)
+        self._number("queue_depth", self.shard).set(depth)
 
     def queue_waited(self, seconds: float) -> None:
         """Take how long a key waited."""
@@ -121,8 +134,8 @@ class OperatorMetrics:
 
     # --- the lease ---
     def leading(self, is_leader: bool) -> None:
-        """Take whether this process leads."""
-        self._number("leader").set(float(is_leader))
+        """Take whether this process leads that shard."""
+        self._number("leader", self.shard).set(float(is_leader))
 
     def duplicate_seen(self) -> None:
         """Count a status that another controller wrote while this process led."""

@@ -54,6 +54,7 @@ VALUES = {
         "replicas": 3,
         "operator": {
             "syncWorkers": 32,
+            "shards": 4,
             "logLevel": "debug",
             "isolateJobs": True,
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "x"}],
@@ -210,7 +211,7 @@ def test_only_the_operators_pods_get_the_token(chart):
 def test_what_the_chart_sets_is_what_the_operator_reads(chart):
     values = {
         "watchNamespaces": ["a", "b"],
-        "operator": {"logLevel": "warning", "syncWorkers": 3, "priorityBoost": 30},
+        "operator": {"logLevel": "warning", "syncWorkers": 3, "priorityBoost": 30, "shards": 4},
         "metrics": {"authentication": {"enabled": True}},
     }
     (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
@@ -218,7 +219,7 @@ def test_what_the_chart_sets_is_what_the_operator_reads(chart):
     env["GANGER_POD_IP"] = "10.0.0.1"
     read = settings.read(env)
 
-    assert (("a", "b"), "WARNING", 3) == (read.watch_namespaces, read.log_level, read.sync_workers)
+    assert (("a", "b"), "WARNING", 3, 4) == (read.watch_namespaces, read.log_level, read.sync_workers, read.shards)
     assert read.metrics_auth
     assert set(env) | {"GANGER_CONTROL_PORT"} == set(re.findall(r'"(GANGER_[A-Z_]+)"', inspect.getsource(settings)))
     assert [read.http_port, read.control_port] == [port["containerPort"] for port in container["ports"]]
@@ -266,6 +267,8 @@ def test_the_control_service_has_no_selector_since_the_leader_says_where_it_is(c
         ({"crds": {"keep": False}}, "WARNING: crds.keep=false"),
         ({"crds": {"enabled": False}}, "apply\ncharts/ganger/files/trainingjobs.yaml"),
         ({"replicas": 1}, "With replicas=1 nobody watches"),
+        ({"operator": {"shards": 4}}, "divided into 4 shards over 2 operator pods"),
+        ({"operator": {"shards": 2}, "replicas": 3}, "so 1 of them only stand by"),
     ],
 )
 def test_the_notes_say_what_follows_from_the_values(chart, values, said):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ganger.contract import OPERATOR_LEASE
 from ganger.kube import resources
+from ganger.plan.shard import SHARDS_MAX, lease
 from golden.chart.rendered import CHART
 
 README = CHART / "README.md"
@@ -231,11 +231,11 @@ def test_profiles_of_the_operators_own_namespace_are_watched_wherever_the_jobs_a
     assert {"list", "watch"} == {verb for verb, _, resource in granted(roles) if resource == "trainingprofiles"}
 
 
-def test_elections_touch_one_lease_alone(chart):
+def test_elections_touch_the_leases_of_shards_alone(chart):
     election = chart.one("Role", name="ganger-election")
     for rule in election["rules"]:
         assert ["leases"] == rule["resources"]
-        assert ["create"] == rule["verbs"] or [OPERATOR_LEASE] == rule["resourceNames"]
+        assert ["create"] == rule["verbs"] or [lease(number) for number in range(SHARDS_MAX)] == rule["resourceNames"]
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}])

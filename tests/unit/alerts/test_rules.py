@@ -43,7 +43,7 @@ def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(name):
     # The summary is the title of a notification, in which labels would repeat those that are shown beside it.
     assert "{{" not in rule["annotations"]["summary"]
     named = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["description"]))
-    assert named <= {"namespace", "training_job", "rank", "resource", "result"}
+    assert named <= {"namespace", "training_job", "rank", "resource", "result", "shard"}
     assert {"namespace"} <= named or name == "GangerOperatorDown"
 
 

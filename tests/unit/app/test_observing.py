@@ -85,6 +85,26 @@ async def test_jobs_are_shown_by_the_leader_alone(place):
     assert {} == place.shown("ganger_job_workers_wanted")
 
 
+async def test_each_leader_shows_the_jobs_of_its_shard_until_its_term_ends(place):
+    for name in ("even", "odd"):
+        place.put(job(name=name))
+    terms = [
+        asyncio.create_task(place.observing.lead(lambda key, name=name: key[1] == name)) for name in ("even", "odd")
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 2 == place.observing.series.exposition().count(b"ganger_job_workers_wanted{")
+
+    terms[0].cancel()
+    await asyncio.wait({terms[0]})
+    place.put(job(name="even"))
+    page = place.observing.series.exposition()
+    assert (0, 1) == (page.count(b'wanted{namespace="team",training_job="even"'), page.count(b'training_job="odd"} 2'))
+    terms[1].cancel()
+    await asyncio.wait({terms[1]})
+    assert b"" == place.observing.series.exposition()
+
+
 async def test_a_deleted_job_is_shown_no_more(place):
     async with leading(place):
         there = place.put(job())

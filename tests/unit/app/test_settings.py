@@ -26,6 +26,7 @@ def test_every_setting_is_read():
         "GANGER_POD_GROUPS": "false",
         "GANGER_PRIORITY_BOOST": "10",
         "GANGER_ISOLATE_JOBS": "true",
+        "GANGER_SHARDS": "4",
     }
 
     expected = Settings(
@@ -41,6 +42,7 @@ def test_every_setting_is_read():
         pod_groups=False,
         priority_boost=10,
         isolate_jobs=True,
+        shards=4,
     )
     assert expected == read(env)
 
@@ -57,6 +59,7 @@ MISTAKES = {
     "GANGER_POD_GROUPS": "",
     "GANGER_PRIORITY_BOOST": "31",
     "GANGER_ISOLATE_JOBS": "please",
+    "GANGER_SHARDS": "17",
 }
 
 

@@ -9,9 +9,10 @@ from builders import at, job, pod, with_status
 from ganger.api.conditions import upsert
 from ganger.contract import ANNOTATION_CHECKPOINT, REPORT_BYTES_MAX, REPORT_SECONDS
 from ganger.control.desk import Desk
+from ganger.control.peers import FORWARDED
 from ganger.control.reports import Reports
 from ganger.control.tokens import Tokens
-from ganger.observe.server import Request
+from ganger.observe.server import Request, Response
 from unit.control.pretend import NOW, Reviewer, token
 
 
@@ -231,3 +232,59 @@ async def test_the_body_of_hugging_faces_callback_is_understood(place):
     last = json.dumps({"trainerStatus": {"progressPercentage": 100}}).encode()
     await place.send(last, path="/v1/jobs/uid-1/progress")
     assert 60 == place.reports.live(("team", "digits"), "uid-1", 0).report.step
+
+
+class Sharded:
+    """A desk whose process leads no shard of the job; `leader` is who does."""
+
+    def __init__(self, place, leader):
+        self.forwarded = []
+        place.desk = Desk(
+            place,
+            Tokens(place.server, clock=lambda: NOW, monotonic=lambda: place.time),
+            place.reports,
+            now=lambda: at(place.time),
+            monotonic=lambda: place.time,
+            leads=lambda: place.leads,
+            heard=place.heard.append,
+            counted=lambda result, seconds: place.results.append(result),
+            elsewhere=lambda key: leader,
+            forward=self.forward,
+        )
+
+    async def forward(self, address, request):
+        self.forwarded.append((address, request.path))
+        return Response(body=b'{"nextReportSeconds": 9.0}')
+
+
+async def test_a_report_for_a_job_of_another_leader_goes_on_to_it_unreviewed(place):
+    sharded = Sharded(place, "10.0.0.8:9443")
+    answer = await place.send()
+
+    assert b'{"nextReportSeconds": 9.0}' == answer.body
+    assert [("10.0.0.8:9443", "/v1/jobs/uid-1/report")] == sharded.forwarded
+    assert ([], ["forwarded"]) == (place.heard, place.results)
+    assert [] == place.server.asked
+
+
+async def test_a_stranger_is_not_passed_on(place):
+    sharded = Sharded(place, "10.0.0.8:9443")
+
+    assert 403 == (await place.send(text=token(pod="digits-0-9", uid="pod-0-9"))).status
+    assert [] == sharded.forwarded
+
+
+async def test_a_report_that_was_passed_on_goes_no_further(place):
+    sharded = Sharded(place, "10.0.0.8:9443")
+    body = json.dumps({"attempt": 0, "worker": 0, "sequence": 1, "phase": "Training"}).encode()
+    headers = {"authorization": f"Bearer {token()}", FORWARDED: "1"}
+    answer = await place.desk.answer(Request(method="POST", path="/v1/jobs/uid-1/report", headers=headers, body=body))
+
+    assert (503, 2) == (answer.status, answer.retry_after_seconds)
+    assert ([], ["standby"]) == (sharded.forwarded, place.results)
+
+
+async def test_a_job_that_nobody_leads_is_asked_for_later(place):
+    Sharded(place, None)
+
+    assert 503 == (await place.send()).status

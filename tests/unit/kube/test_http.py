@@ -18,7 +18,7 @@ from ganger.kube.errors import (
     Unauthorized,
     Unreachable,
 )
-from ganger.kube.gate import Crash, Fenced, Write, WriteGate
+from ganger.kube.gate import FENCE, Crash, Fenced, Write, WriteGate
 from ganger.kube.http import HttpCluster
 from ganger.kube.resources import LEASES, PODS, SECRETS, TRAINING_JOBS
 from unit.kube.scripted import answering, cut, hang, page, pod, status
@@ -314,6 +314,22 @@ async def test_a_fence_that_does_not_hold_lets_no_write_out_but_reads_and_the_le
         await cluster.patch(LEASES, "ns", "l", {})
 
     assert ["GET", "PATCH"] == [request.method for request in server.requests]
+
+
+async def test_a_task_with_a_fence_of_its_own_is_kept_by_it_and_so_is_what_it_starts(server):
+    server.on("POST", answering(201, pod("a", 1)))
+    held = {0: True, 1: False}
+
+    async def work(number):
+        FENCE.set(lambda: held[number])
+        await asyncio.create_task(cluster.create(PODS, "ns", POD))
+
+    async with HttpCluster(Access(url=server.url, token=NoToken()), gate=WriteGate(fence=lambda: True)) as cluster:
+        first, second = await asyncio.gather(work(0), work(1), return_exceptions=True)
+        await cluster.create(PODS, "ns", POD)
+
+    assert (None, Fenced) == (first, type(second))
+    assert 2 == len(server.requests)
 
 
 @pytest.mark.parametrize(

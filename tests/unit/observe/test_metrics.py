@@ -11,7 +11,7 @@ from unit.observe.told import told_of
 
 # Each call, and the samples that it must leave: the names are part of the product.
 CALLS = {
-    "queue_depth": ((3,), {"queue_depth": 3}),
+    "queue_depth": ((3,), {'queue_depth{shard="0"}': 3}),
     "queue_waited": ((0.2,), {"queue_wait_seconds_sum": 0.2, "queue_wait_seconds_count": 1}),
     "queue_retried": ((), {"queue_retries_total": 1}),
     "reconciled": (
@@ -33,7 +33,7 @@ CALLS = {
         {'cached_objects{resource="pods"}': 7, 'undecodable_objects{resource="pods"}': 2},
     ),
     "stale": (("pods",), {'stale_caches_total{resource="pods"}': 1}),
-    "leading": ((True,), {"leader": 1}),
+    "leading": ((True,), {'leader{shard="0"}': 1}),
     "lease_renewed": (
         ("ok", 0.1),
         {'lease_writes_total{result="ok"}': 1, "lease_write_seconds_sum": 0.1},
@@ -99,7 +99,7 @@ OF_THE_RUNTIME = {name for name, _ in inspect.getmembers(ports.Metrics, inspect.
 def test_every_method_is_tested_and_the_runtime_has_all_it_calls():
     methods = {name for name, _ in inspect.getmembers(OperatorMetrics, inspect.isfunction) if not name.startswith("_")}
 
-    assert methods - {"exposition"} == set(CALLS)
+    assert methods - {"exposition", "of_shard"} == set(CALLS)
     assert OF_THE_RUNTIME <= set(CALLS)
 
 
@@ -122,7 +122,7 @@ def test_the_leader_steps_down():
     metrics.leading(True)
     metrics.leading(False)
 
-    assert 0 == samples(metrics)["leader"]
+    assert 0 == samples(metrics)['leader{shard="0"}']
 
 
 def test_the_build_names_the_version():
@@ -133,7 +133,21 @@ def test_two_operators_of_one_process_do_not_share_their_figures():
     one, other = OperatorMetrics(), OperatorMetrics()
     one.queue_depth(5)
 
-    assert 0 == samples(other)["queue_depth"]
+    assert 0 == samples(other)['queue_depth{shard="0"}']
+
+
+def test_shards_of_one_process_have_figures_of_their_own():
+    metrics = OperatorMetrics()
+    third = metrics.of_shard(3)
+    third.leading(True)
+    third.queue_depth(2)
+    third.reconciled("done", 0.5)
+    metrics.of_shard(3)  # another view of it resets nothing
+    found = samples(metrics)
+
+    assert (0, 1) == (found['leader{shard="0"}'], found['leader{shard="3"}'])
+    assert (0, 2) == (found['queue_depth{shard="0"}'], found['queue_depth{shard="3"}'])
+    assert 1 == found['reconciles_total{result="done"}']
 
 
 def exercised():
@@ -170,6 +184,7 @@ def test_no_label_grows_with_jobs_or_pods():
         "reason",
         "resource",
         "result",
+        "shard",
         "type",
         "verb",
         "version",
