@@ -73,6 +73,7 @@ def desk(operated):
 
 def test_a_session_runs_with_three_writes_and_none_while_it_idles(desk):
     desk.make(ssh={"authorizedKeys": [KEY]}, storage={"size": "1Gi"})
+    desk.wait_phase("Starting")  # a kubelet that is faster than that write would save it
     desk.run()
     desk.wait_phase("Running")
     claim = desk.api.get(f"/api/v1/namespaces/{desk.world.namespace}/persistentvolumeclaims/notes-workspace")
