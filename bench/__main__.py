@@ -28,6 +28,7 @@ BENCHES = (
     "scrape",
     "trainer_overhead",
     "metrics_overhead",
+    "checkpoints",
     "goodput",
     "gangs",
 )
