@@ -135,6 +135,7 @@ def measure(rounds: int = ROUNDS, steps: int = STEPS) -> dict:
     ratios = [mine / theirs for theirs, mine in zip(seconds["bare"], seconds["ours"], strict=True)]
     return {
         "name": "trainer_overhead",
+        "keys": {"trainer": {"overhead_percent": 100 * (statistics.median(ratios) - 1)}},
         "ratio": statistics.median(ratios),
         "spread": interval(ratios),
         "goal": GOAL,
