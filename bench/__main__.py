@@ -28,6 +28,7 @@ BENCHES = (
     "scrape",
     "trainer_overhead",
     "metrics_overhead",
+    "frameworks",
     "checkpoints",
     "goodput",
     "gangs",

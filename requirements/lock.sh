@@ -22,3 +22,6 @@ compile requirements/session.in -c requirements/operator.lock -c requirements/tr
 compile pyproject.toml requirements/trainer.in requirements/session.in --extra operator --extra cli --extra dev \
   -c requirements/operator.lock -c requirements/trainer.lock -c requirements/session.lock \
   -c requirements/torch-2.15.0.lock -o requirements/dev.lock
+# The loops that `make bench ONLY=frameworks` runs beside ours.
+compile requirements/bench.in -c requirements/dev.lock -c requirements/torch-2.15.0.lock -c requirements/huggingface.lock \
+  -o requirements/bench.lock
