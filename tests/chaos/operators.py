@@ -13,7 +13,31 @@ from ganger.runtime.ports import Clock
 RESTART_SECONDS = 0.2
 
 
-class DeadlyGate(WriteGate):
+class LastingGate(WriteGate):
+    """A gate whose death after a write comes also where the operator is stopped in that write.
+
+    On a machine that is too slow to renew the lease, the write is cancelled before its answer is there, and it is not
+    known whether it was made: as after a death.
+    """
+
+    _last: Write | None = None
+
+    def _number(self, write: Write) -> Mode | None:
+        mode = super()._number(write)
+        if mode == "after":
+            self._last = write
+        return mode
+
+    async def call(self, write: Write, send: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await super().call(write, send)
+        except asyncio.CancelledError:
+            if write is self._last:
+                raise Crash(str(write)) from None
+            raise
+
+
+class DeadlyGate(LastingGate):
     """A gate that knows when the process dies in it: from that moment on nothing more is sent."""
 
     def __init__(self, plan: Mapping[int, Mode], log: list[Write]) -> None:

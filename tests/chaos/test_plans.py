@@ -1,5 +1,6 @@
 """Whatever write the operator dies at, the job ends as if it had not: every plan of every scenario, in memory."""
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from chaos.campaign import doubles, plan_of, simulate, singles, text_of
+from chaos.operators import DeadlyGate
 from chaos.plans import plans, reference, run
 from chaos.profiled import OLD
 from chaos.scenarios import SCENARIOS, Scenario
 from chaos.world import PROFILE
+from ganger.kube.gate import Crash, Write
+from ganger.kube.resources import PODS
 from ganger.plan import ending, seen
 from ganger.plan.seen import Decision
 
@@ -83,6 +87,23 @@ def test_a_plan_is_read_as_it_is_written():
 
     assert plan == plan_of(text_of(plan))
     assert "3:before,9:lost" == text_of(plan)
+
+
+async def test_an_operator_that_is_stopped_in_its_last_write_is_dead():
+    """As by the loss of its lease on a slow machine: else the plan would have killed nobody."""
+    gate, died = DeadlyGate({1: "after"}, []), []
+    gate.die = lambda: died.append(True)
+    writes = [Write(verb="create", resource=PODS, namespace="team", name=f"digits-0-{n}") for n in range(3)]
+    calls = [asyncio.create_task(gate.call(write, asyncio.Event().wait)) for write in writes]
+    await asyncio.sleep(0)
+
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+
+    assert [True, False, True] == [call.cancelled() for call in calls]
+    assert isinstance(calls[1].exception(), Crash)
+    assert (1, [True]) == (gate.crashes, died)
 
 
 # --- the harness is seen to find what is wrong ---

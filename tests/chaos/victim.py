@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 from chaos.campaign import plan_of
+from chaos.operators import LastingGate
 from ganger.app import __main__ as app
-from ganger.kube.gate import Crash, Write, WriteGate
+from ganger.kube.gate import Crash, Write
 
 
-class KillingGate(WriteGate):
+class KillingGate(LastingGate):
     """Where the plan says die, the process is gone: no handler runs, no buffer is flushed, no lease is given back."""
 
     async def call(self, write: Write, send: Any) -> Any:
