@@ -159,7 +159,7 @@ def test_the_pod_of_a_shell_is_one_that_the_server_takes_and_goes_with_it(ganger
 
     kubelet = threading.Thread(target=fails)
     kubelet.start()
-    said = ganger("shell", "-f", path, "--", "true")
+    said = ganger("shell", "-f", path)
     kubelet.join()
 
     assert (1, True) == (said.code, "did not start" in said.err), said.err

@@ -13,7 +13,14 @@ pytestmark = pytest.mark.integration
 __all__ = ["ganger"]
 PAGE = (Path(__file__).parents[3] / "docs" / "python.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-FILE = {"format": "onnx", "path": "exports/onnx/model.onnx", "sha256": "ab" * 32, "bytes": 7, "maxAbsDiff": 2e-6}
+FILE = {
+    "format": "onnx",
+    "path": "exports/onnx/model.onnx",
+    "sha256": "ab" * 32,
+    "bytes": 7,
+    "maxAbsDiff": 2e-6,
+    "step": 5,
+}
 MORE = "  config: {lr: 0.1}\n  checkpoint: {volume: {size: 1Gi}, everySteps: 10}\n"
 
 
@@ -70,7 +77,13 @@ class Operator(threading.Thread):
         labels = {"ganger.dev/job-uid": uid, "ganger.dev/attempt": "0", "ganger.dev/worker": "0"}
         metadata = {"name": f"{name}-0-0", "labels": labels, "ownerReferences": [owner | {"controller": True}]}
         api.create(
-            self._ganger.pods, {"metadata": metadata, "spec": {"containers": [{"name": "trainer", "image": "i"}]}}
+            self._ganger.pods,
+            {
+                "metadata": metadata,
+                "spec": {
+                    "containers": [{"name": "trainer", "image": "i", "env": [{"name": "GANGER_ATTEMPT", "value": "0"}]}]
+                },
+            },
         )
         ended = {"exitCode": 0, "message": json.dumps({"outcome": "Done", "artifacts": [FILE]})}
         trainer = {"name": "trainer", "state": {"terminated": ended}, "image": "i", "imageID": "", "ready": False}
