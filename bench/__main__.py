@@ -9,9 +9,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,10 @@ BENCHES = (
     "checkpoints",
     "goodput",
     "gangs",
+    "control_plane",
 )
 ROOT = Path(__file__).parents[1]
+PREFIX, RESUME = "GANGER_BENCH_", "GANGER_BENCH_RESUME"
 TARGET = ROOT / "build" / "bench.json"
 
 
@@ -49,6 +53,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def command(name: str, environment: Mapping[str, str]) -> str:
+    """Return what repeats that bench, with what it was asked for by the environment."""
+    chosen = {key: value for key, value in environment.items() if key.startswith(PREFIX) and key != RESUME}
+    asked = [f"{key}={shlex.quote(value)}" for key, value in sorted(chosen.items())]
+    return " ".join([*asked, f"make bench ONLY={name}"])
+
+
 def run(name: str, commit: str) -> dict[str, Any]:
     """Return what that bench measured, with where and when. Raises ValueError where its keys are not known ones."""
     began, around, date = time.monotonic(), machine(), datetime.now(UTC)
@@ -56,7 +67,7 @@ def run(name: str, commit: str) -> dict[str, Any]:
     keys.check(result)
     told = around | result.get("machine", {})
     return result | {
-        "command": f"make bench ONLY={name}",
+        "command": command(name, os.environ),
         "machine": told | {"versions": around["versions"] | told.get("versions", {})},
         "commit": commit,
         "date": date.strftime("%Y-%m-%d %H:%M"),

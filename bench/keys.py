@@ -45,7 +45,7 @@ KEYS: dict[str, dict[str, Key]] = {
             at_least=0.8,
         ),
         "added_requests_ratio_vs_trainer": Key(
-            says="requests that come on top of those for bare pods, for each job of 8 pods: Trainer's / ours",
+            says="requests of all controllers for each job of 8 pods until it runs, Trainer's / ours",
             at_least=4,
         ),
         "cpu_per_pod_ratio_vs_floor": Key(
@@ -66,7 +66,8 @@ KEYS: dict[str, dict[str, Key]] = {
             says="writes of the operator for each job of 8 pods until it runs, events apart", at_most=11
         ),
         "writes_ratio_vs_trainer": Key(
-            says="writes of all controllers for each job of 8 pods until it runs: Trainer's / ours", at_least=4
+            says="writes of all controllers for each job of 8 pods until it runs, events apart, Trainer's / ours",
+            at_least=4,
         ),
         "idle_writes_per_minute": Key(
             says="writes of the operator per minute while all jobs train, its lease apart", at_most=0

@@ -19,8 +19,9 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` from `build/bench.json`; nothing here is typed by hand. Each row says the command that repeats
-it. Ratios are medians of rounds that were taken in one run on one machine, alternating. What each bench measures is in
-[bench/README.md](../bench/README.md). A figure that could not be measured says why.
+it. Ratios are medians of rounds that were taken in one run on one machine, alternating; how, and who is measured, is in
+[ADR 0033](adr/0033-side-by-side.md), what each bench measures in [bench/README.md](../bench/README.md). A figure that
+could not be measured says why.
 """
 
 

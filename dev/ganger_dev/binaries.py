@@ -105,6 +105,16 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(name="rclone-s3", module="github.com/rclone/rclone", version="1.74.0", usual_minutes=0.5, main=_RCLONE_S3),
         Tool(name="kueue", module="sigs.k8s.io/kueue", version="0.19.2", package="cmd/kueue", usual_minutes=5),
+        # Only `bench.control_plane` runs these: what Ganger is measured against.
+        Tool(name="jobset", module="sigs.k8s.io/jobset", version="0.12.0", usual_minutes=4, optional=True),
+        Tool(
+            name="trainer",
+            module="github.com/kubeflow/trainer/v2",
+            version="2.3.0",
+            package="cmd/trainer-controller-manager",
+            usual_minutes=4,
+            optional=True,
+        ),
     )
 }
 

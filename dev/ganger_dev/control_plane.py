@@ -92,14 +92,15 @@ class ControlPlane:
 
 def start_control_plane(
     folder: Path, *, kwok: bool = False, audit: bool = True, gang: bool = True, address: str = "127.0.0.1",
-    users: Sequence[str] = (), tied: bool = True, kwok_lease_seconds: int = 40,
+    users: Sequence[str] = (), tied: bool = True, kwok_lease_seconds: int = 40, manager_settings: Sequence[str] = (),
 ) -> ControlPlane:  # fmt: skip
     """Start a control plane in `folder` and return it once it is ready; a running one is returned as it is.
 
     kwok: simulate nodes (add them with `add_kwok_nodes`). gang: serve PodGroups and schedule gangs natively.
     address: where the API server listens; pods need the node's address, everybody else loopback.
     tied: all of it dies with the calling process. kwok_lease_seconds: of each simulated node; each renews it four times
-    in that time, which is most of what a thousand nodes cost.
+    in that time, which is most of what a thousand nodes cost. manager_settings: flags of the controller manager that
+    win over those that are set here; to change them end it first, as what runs is left as it is.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,12 @@ def start_control_plane(
 
     manager = Service(name="kube-controller-manager", folder=folder)
     manager.start(
-        [str(programs["kube-controller-manager"]), *manager_flags(plane, ports, kwok=kwok, gang=gang)], tied=tied
+        [
+            str(programs["kube-controller-manager"]),
+            *manager_flags(plane, ports, kwok=kwok, gang=gang),
+            *manager_settings,
+        ],
+        tied=tied,
     )
     scheduler = Service(name="kube-scheduler", folder=folder)
     scheduler.start([str(programs["kube-scheduler"]), *scheduler_flags(plane, ports, gang=gang)], tied=tied)
