@@ -28,6 +28,7 @@ BENCHES = (
     "recovery",
     "reports",
     "scrape",
+    "soak",
     "trainer_overhead",
     "metrics_overhead",
     "frameworks",
