@@ -29,6 +29,7 @@ BENCHES = (
     "reports",
     "scrape",
     "soak",
+    "startup",
     "trainer_overhead",
     "metrics_overhead",
     "frameworks",
