@@ -1,4 +1,4 @@
-"""B8: a rank is killed; seconds until the gang trains its next step, on each rung of the restart ladder.
+"""B9: a rank is killed; seconds until the gang trains its next step, on each rung of the restart ladder.
 
 In pods of the cluster that KUBECONFIG names and that has Ganger installed; without KUBECONFIG in plain processes, with
 an operator's end of the channel that orders the rungs (no scheduler, no kubelet, no decision). In each cycle a
@@ -7,6 +7,8 @@ checkpoint is waited for, then rank 1 is killed (Process), killed again in its f
 As many cycles as each rung needs to be taken TRIALS times, twice that at most: a checkpoint between two kills, which is
 progress, sends the ladder back to its first rung. GANGER_BENCH_TRIALS sets another number; a figure wants 20.
 The operator's share, a failed pod seen to its replacement created, is measured against an API server of its own.
+In pods, the peers that the cluster serves follow (`recovery_peers`), PEER_TRIALS times each;
+GANGER_BENCH_PEER_TRIALS sets another number, 0 leaves them out.
 """
 
 import json
@@ -22,11 +24,16 @@ from pathlib import Path
 
 import yaml
 
-from bench import operators
+from bench import operators, recovery_peers
 
 ROOT = Path(__file__).parents[1]
 TRIALS = int(os.environ.get("GANGER_BENCH_TRIALS", "20"))
+PEER_TRIALS = int(os.environ.get("GANGER_BENCH_PEER_TRIALS", "7"))
+SHARE_TRIALS = 5 * TRIALS  # cheap, and of few the 99th percentile is the longest
 RUNGS = ("Process", "Container", "Pods")
+KEYS = {"Process": "in_place_p50_seconds", "Container": "worker_p50_seconds", "Pods": "pod_p50_seconds"}
+NO_PODS = "measured in plain processes: set KUBECONFIG to a cluster that has Ganger and the images"
+ONE_NODE = "the cluster of the bench has one node: a gang that loses it has no other to go on at"
 WAIT_SECONDS = 120.0
 CONFIG = {"steps": 1_000_000, "batchSize": 64, "threads": 1, "logEverySeconds": 5}
 EVERY_STEPS = 500  # rarely between two kills: progress sends the ladder back to its first rung
@@ -249,17 +256,44 @@ def _tried(api, path):
         return None
 
 
+def peer_trial(peer) -> float:
+    """Return the seconds from the death of rank 1 of a peer's workload to its next step, and remove it."""
+    try:
+        run, _ = _wait(lambda: _first_step(peer, set()), "first step", peer.look_seconds)
+        words = _wait(lambda: _words(peer, 1, "PROCESS"), "process of rank 1", peer.look_seconds)
+        killed = peer.kill(int(words[-1][2]), "")
+        _, at = _wait(lambda: _first_step(peer, {run}), "step after the failure", peer.look_seconds)
+        return at - killed
+    finally:
+        peer.close()
+
+
+def _percentile(seconds, percent):
+    return sorted(seconds)[max(0, -(-percent * len(seconds) // 100) - 1)]
+
+
 def _summary(seconds):
     return {
         "trials": len(seconds),
         "p50": round(statistics.median(seconds), 3),
-        "p95": round(sorted(seconds)[max(0, -(-95 * len(seconds) // 100) - 1)], 3),
+        "p95": round(_percentile(seconds, 95), 3),
+        "p99": round(_percentile(seconds, 99), 3),
         "max": round(max(seconds), 3),
     }
 
 
+def _promised(table, in_pods):
+    """Return the keys of build/bench.json, and the reasons of those that are null."""
+    share = table["operatorsShare"]
+    keys = {key: table[rung]["p50"] if in_pods else None for rung, key in KEYS.items()}
+    reasons = {} if in_pods else {f"recovery.{key}": NO_PODS for key in KEYS.values()}
+    keys |= {"controller_p50_ms": round(1000 * share["p50"], 1), "controller_p99_ms": round(1000 * share["p99"], 1)}
+    keys["node_p50_seconds"] = None
+    return {"recovery": keys}, reasons | {"recovery.node_p50_seconds": ONE_NODE}
+
+
 def measure() -> dict:
-    """Return the seconds of each rung, and the operator's share."""
+    """Return the seconds of each rung and of each peer, and the operator's share."""
     kind = Pods if os.environ.get("KUBECONFIG") else Processes
     with tempfile.TemporaryDirectory() as folder:
         place = kind(Path(folder))
@@ -267,9 +301,21 @@ def measure() -> dict:
             found = _trials(place, TRIALS)
         finally:
             place.close()
-    table = {rung: _summary(seconds) for rung, seconds in found.items()}
-    table["operatorsShare"] = _summary(_share(TRIALS))
+    peers, missing = recovery_peers.measure(PEER_TRIALS, peer_trial) if kind is Pods and PEER_TRIALS else ({}, {})
+    table = {name: _summary(seconds) for name, seconds in (found | peers).items()}
+    table["operatorsShare"] = _summary(_share(SHARE_TRIALS))
     for name, row in table.items():
         figures = "   ".join(f"{key} {row[key]:6.3f} s" for key in ("p50", "p95", "max"))
         print(f"  {name:<15} {figures}   n {row['trials']}")
-    return {"place": kind.place, "seconds": table}
+    for name, why in missing.items():
+        print(f"  {name:<15} left out: {why}")
+    keys, reasons = _promised(table, kind is Pods)
+    columns = ("trials", "p50", "p95", "max")
+    rows = [[name, *(row[column] for column in columns)] for name, row in table.items()]
+    told = {
+        "title": "A rank is killed: seconds to the next step",
+        "columns": ["who", *columns],
+        "rows": rows + [[f"{name}: {why}", *[None] * len(columns)] for name, why in missing.items()],
+        "note": f"{kind.place}. Process, Container and Pods are rungs of Ganger's restart ladder.",
+    }
+    return {"place": kind.place, "seconds": table, "keys": keys, "reasons": reasons, "tables": [told]}
