@@ -8,7 +8,8 @@ As many cycles as each rung needs to be taken TRIALS times, twice that at most: 
 progress, sends the ladder back to its first rung. GANGER_BENCH_TRIALS sets another number; a figure wants 20.
 The operator's share, a failed pod seen to its replacement created, is measured against an API server of its own.
 In pods, the peers that the cluster serves follow (`recovery_peers`), PEER_TRIALS times each;
-GANGER_BENCH_PEER_TRIALS sets another number, 0 leaves them out.
+GANGER_BENCH_PEER_TRIALS sets another number, 0 leaves them out. So does a lost node (`recovery_node`), NODE_TRIALS
+times of two to three minutes, in the embedded cluster alone; GANGER_BENCH_NODE_TRIALS sets another number.
 """
 
 import json
@@ -24,16 +25,17 @@ from pathlib import Path
 
 import yaml
 
-from bench import operators, recovery_peers
+from bench import operators, recovery_node, recovery_peers
 
 ROOT = Path(__file__).parents[1]
 TRIALS = int(os.environ.get("GANGER_BENCH_TRIALS", "20"))
 PEER_TRIALS = int(os.environ.get("GANGER_BENCH_PEER_TRIALS", "7"))
+NODE_TRIALS = int(os.environ.get("GANGER_BENCH_NODE_TRIALS", "3"))
 SHARE_TRIALS = 5 * TRIALS  # cheap, and of few the 99th percentile is the longest
 RUNGS = ("Process", "Container", "Pods")
 KEYS = {"Process": "in_place_p50_seconds", "Container": "worker_p50_seconds", "Pods": "pod_p50_seconds"}
 NO_PODS = "measured in plain processes: set KUBECONFIG to a cluster that has Ganger and the images"
-ONE_NODE = "the cluster of the bench has one node: a gang that loses it has no other to go on at"
+NODE_SECONDS = 400.0
 WAIT_SECONDS = 120.0
 CONFIG = {"steps": 1_000_000, "batchSize": 64, "threads": 1, "logEverySeconds": 5}
 EVERY_STEPS = 500  # rarely between two kills: progress sends the ladder back to its first rung
@@ -107,7 +109,8 @@ class Pods:
     place = "pods on a real kubelet"
     look_seconds = 1.0  # kubectl costs 0.1 s of CPU, which the pods need; the times are told in the logs
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, keeps=True):
+        """keeps: checkpoints, on a volume of the node."""
         self.namespace = f"bench-{secrets.token_hex(3)}"
         self._kubectl("create", "namespace", self.namespace, scoped=False)
         code = ROOT / "bench" / "recovery_task.py"
@@ -121,6 +124,8 @@ class Pods:
                 "maxRestarts": 1000, "noProgressRestarts": 9, "backoff": {"baseSeconds": 0, "capSeconds": 1},
             },
         }  # fmt: skip
+        if not keeps:
+            del job["spec"]["checkpoint"]
         self._kubectl("apply", "-f", "-", stdin=json.dumps(job))
 
     def _kubectl(self, *arguments, stdin=None, scoped=True):
@@ -155,11 +160,11 @@ class Pods:
         self._kubectl("delete", "namespace", self.namespace, "--wait=false", scoped=False)
 
 
-def _wait(find, what, look_seconds=0.02):
-    end = time.monotonic() + WAIT_SECONDS
+def _wait(find, what, look_seconds=0.02, seconds=WAIT_SECONDS):
+    end = time.monotonic() + seconds
     while not (found := find()):
         if time.monotonic() > end:
-            raise TimeoutError(f"no {what} within {WAIT_SECONDS:.0f} s")
+            raise TimeoutError(f"no {what} within {seconds:.0f} s")
         time.sleep(look_seconds)
     return found
 
@@ -268,6 +273,20 @@ def peer_trial(peer) -> float:
         peer.close()
 
 
+def node_trial(machine) -> float:
+    """Return the seconds from the loss of the node of a gang to its next step on another."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Pods(Path(folder), keeps=False)
+        try:
+            run, _ = _wait(lambda: _first_step(place, set()), "first step", place.look_seconds)
+            lost = machine.lose(place.namespace)
+            machine.replace()
+            _, at = _wait(lambda: _first_step(place, {run}), "step on another node", place.look_seconds, NODE_SECONDS)
+        finally:
+            place.close()
+    return at - lost
+
+
 def _percentile(seconds, percent):
     return sorted(seconds)[max(0, -(-percent * len(seconds) // 100) - 1)]
 
@@ -282,14 +301,14 @@ def _summary(seconds):
     }
 
 
-def _promised(table, in_pods):
-    """Return the keys of build/bench.json, and the reasons of those that are null."""
-    share = table["operatorsShare"]
+def _promised(table, in_pods, no_node):
+    """Return the keys of build/bench.json, and the reasons of those that are null. no_node: why none was lost."""
+    share, node = table["operatorsShare"], table.get("Node")
     keys = {key: table[rung]["p50"] if in_pods else None for rung, key in KEYS.items()}
     reasons = {} if in_pods else {f"recovery.{key}": NO_PODS for key in KEYS.values()}
     keys |= {"controller_p50_ms": round(1000 * share["p50"], 1), "controller_p99_ms": round(1000 * share["p99"], 1)}
-    keys["node_p50_seconds"] = None
-    return {"recovery": keys}, reasons | {"recovery.node_p50_seconds": ONE_NODE}
+    keys["node_p50_seconds"] = node["p50"] if node is not None else None
+    return {"recovery": keys}, reasons | ({} if node is not None else {"recovery.node_p50_seconds": no_node})
 
 
 def measure() -> dict:
@@ -302,6 +321,8 @@ def measure() -> dict:
         finally:
             place.close()
     peers, missing = recovery_peers.measure(PEER_TRIALS, peer_trial) if kind is Pods and PEER_TRIALS else ({}, {})
+    node, no_node = recovery_node.measure(NODE_TRIALS, node_trial)
+    found |= {"Node": node} if node else {}
     table = {name: _summary(seconds) for name, seconds in (found | peers).items()}
     table["operatorsShare"] = _summary(_share(SHARE_TRIALS))
     for name, row in table.items():
@@ -309,13 +330,13 @@ def measure() -> dict:
         print(f"  {name:<15} {figures}   n {row['trials']}")
     for name, why in missing.items():
         print(f"  {name:<15} left out: {why}")
-    keys, reasons = _promised(table, kind is Pods)
+    keys, reasons = _promised(table, kind is Pods, no_node)
     columns = ("trials", "p50", "p95", "max")
     rows = [[name, *(row[column] for column in columns)] for name, row in table.items()]
     told = {
         "title": "A rank is killed: seconds to the next step",
         "columns": ["who", *columns],
         "rows": rows + [[f"{name}: {why}", *[None] * len(columns)] for name, why in missing.items()],
-        "note": f"{kind.place}. Process, Container and Pods are rungs of Ganger's restart ladder.",
+        "note": f"{kind.place}. Process, Container and Pods are rungs of Ganger's restart ladder; Node is a lost one.",
     }
     return {"place": kind.place, "seconds": table, "keys": keys, "reasons": reasons, "tables": [told]}

@@ -34,20 +34,8 @@ class Node:
 
     def start(self, plane: ControlPlane) -> None:
         """Start the programs that do not run yet and return once the node takes pods."""
-        programs = binaries.ensure("kubelet", "kube-proxy", "coredns")
-        ports = self._ports()
-        # sbin holds nft, conntrack and mount helpers and is not on every PATH.
-        env = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-        write(self.folder / "resolv.conf", "")
-        kubelet = self.service("kubelet")
-        configuration = self.folder / "kubelet.json"
-        write(configuration, json.dumps(self.kubelet_configuration(plane, ports), indent=1))
-        user = component_kubeconfig(plane, f"node:{self.name}", ("system:nodes",))
-        kubelet.start([
-            str(programs["kubelet"]), f"--config={configuration}", f"--kubeconfig={user}",
-            f"--root-dir={self.folder / 'kubelet'}", f"--hostname-override={self.name}",
-            f"--node-ip={self.network.node_address}", f"--cert-dir={self.folder / 'kubelet-pki'}",
-        ], env=env)  # fmt: skip
+        programs, ports, env = binaries.ensure("kube-proxy", "coredns"), self._ports(), _environment()
+        kubelet = self._start_kubelet(plane)
         proxy = self.folder / "kube-proxy.json"
         write(proxy, json.dumps(self.proxy_configuration(plane, ports), indent=1))
         self.service("kube-proxy").start([str(programs["kube-proxy"]), f"--config={proxy}"], env=env)
@@ -57,6 +45,27 @@ class Node:
         kubelet.wait_ready(lambda: self.ready(plane), timeout_seconds=90)
         self._offer_gpus(plane)
         self.service("coredns").wait_ready(lambda: accepts(self.network.node_address, 53))
+
+    def join(self, plane: ControlPlane) -> None:
+        """Start the kubelet alone, as one more node of this machine, and return once it takes pods.
+
+        On the runtime of another node it removes that one's pods: for a node that takes the place of one that was lost.
+        """
+        self._start_kubelet(plane).wait_ready(lambda: self.ready(plane), timeout_seconds=90)
+
+    def _start_kubelet(self, plane: ControlPlane) -> Service:
+        program = binaries.ensure("kubelet")["kubelet"]
+        write(self.folder / "resolv.conf", "")
+        configuration = self.folder / "kubelet.json"
+        write(configuration, json.dumps(self.kubelet_configuration(plane, self._ports()), indent=1))
+        user = component_kubeconfig(plane, f"node:{self.name}", ("system:nodes",))
+        kubelet = self.service("kubelet")
+        kubelet.start([
+            str(program), f"--config={configuration}", f"--kubeconfig={user}",
+            f"--root-dir={self.folder / 'kubelet'}", f"--hostname-override={self.name}",
+            f"--node-ip={self.network.node_address}", f"--cert-dir={self.folder / 'kubelet-pki'}",
+        ], env=_environment())  # fmt: skip
+        return kubelet
 
     def stop(self) -> None:
         """Stop the node's programs; its pods are containerd's to remove."""
@@ -157,3 +166,8 @@ class Node:
             path.write_text(json.dumps(dict(zip(names, free_ports(len(names)), strict=True))))
         ports: dict[str, int] = json.loads(path.read_text())
         return ports
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the node's programs: sbin, with nft and mount helpers, is not on every PATH."""
+    return {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}

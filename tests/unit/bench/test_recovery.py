@@ -41,15 +41,15 @@ def test_a_peer_is_timed_from_the_kill_to_the_first_step_of_another_process():
 
 
 def test_in_pods_each_rung_is_one_of_the_promised_figures():
-    keys, reasons = recovery._promised(TABLE, in_pods=True)
+    keys, reasons = recovery._promised(TABLE | {"Node": {"p50": 140.0}}, in_pods=True, no_node="")
 
-    rungs = {"in_place_p50_seconds": 0.2, "worker_p50_seconds": 2.6, "pod_p50_seconds": 2.7, "node_p50_seconds": None}
+    rungs = {"in_place_p50_seconds": 0.2, "worker_p50_seconds": 2.6, "pod_p50_seconds": 2.7, "node_p50_seconds": 140.0}
     assert {"recovery": rungs | SHARE} == keys
-    assert {"recovery.node_p50_seconds": recovery.ONE_NODE} == reasons
+    assert {} == reasons
 
 
 def test_what_was_not_measured_in_pods_is_null_with_its_reason():
-    keys, reasons = recovery._promised(TABLE, in_pods=False)
+    keys, reasons = recovery._promised(TABLE, in_pods=False, no_node="no cluster")
 
     assert SHARE == {name: value for name, value in keys["recovery"].items() if value is not None}
     nulls = {f"recovery.{name}" for name, value in keys["recovery"].items() if value is None}
