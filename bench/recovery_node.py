@@ -97,11 +97,18 @@ def _operator_beside(plane, folder):
             _kubectl(*scope, "scale", f"deployment/{name}", f"--replicas={replicas}")
 
 
+def embedded_cluster():
+    """Return the embedded cluster where KUBECONFIG is its own, else None."""
+    running, given = cluster.running(), os.environ.get("KUBECONFIG")
+    if running is None or given is None or Path(given).resolve() != running.kubeconfig.resolve():
+        return None
+    return running
+
+
 def measure(trials: int, trial) -> tuple[list[float], str]:
     """Return the seconds of the trials, or none and why. trial: called with a Machine, whose node it loses."""
-    embedded = cluster.running() if trials else None
-    given = os.environ.get("KUBECONFIG")
-    if embedded is None or given is None or Path(given).resolve() != embedded.kubeconfig.resolve():
+    embedded = embedded_cluster() if trials else None
+    if embedded is None:
         return [], NO_CLUSTER
     machine = Machine(embedded)
     try:

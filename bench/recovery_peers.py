@@ -3,9 +3,10 @@
 A plain Job, a JobSet that is created anew as a whole (Recreate), and a TrainJob of Kubeflow Trainer with its torch
 runtime; each as two workers of the same image, under torchrun, with a script that trains what our task trains. Every
 trial is a workload of its own, so that a peer shows its first failure, whose back-off is the shortest: Jobs wait 10 s
-then, and longer after each further one. A peer that the cluster does not serve is left out with the reason. JobSet's
-in-place restart is left out: it is alpha, off by default, and wants its agent, which is not published as a program, as
-the first process of each worker.
+then, and longer after each further one. In the embedded cluster their controllers are started beside it, at their own
+default settings, and stopped at the end; elsewhere they have to be there. A peer that is not is left out with the
+reason. JobSet's in-place restart is left out: it is alpha, off by default, and wants its agent, which is not published
+as a program, as the first process of each worker.
 """
 
 import contextlib
@@ -14,6 +15,11 @@ import secrets
 import subprocess
 import time
 from pathlib import Path
+
+from bench import recovery_node
+from bench.peers import jobset as jobset_controller
+from bench.peers import trainer as trainer_controller
+from ganger_dev.errors import DevError
 
 IMAGE = "pytorch-cuda:v2.15"
 PORT = 29400
@@ -157,9 +163,32 @@ def served(kind: str) -> bool:
     return plural in subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
+@contextlib.contextmanager
+def _controllers():
+    """Run JobSet and Trainer beside the embedded cluster; yield why those that do not run do not."""
+    embedded, missing = recovery_node.embedded_cluster(), {}
+    with contextlib.ExitStack() as stack:
+        for kind, controller in (("JobSet", jobset_controller), ("TrainJob", trainer_controller)):
+            if embedded is None or missing:  # Trainer makes JobSets
+                continue
+            try:
+                started = controller.start(embedded.plane, qps=None, burst=None)
+            except (OSError, DevError) as error:
+                missing[kind] = f"its controller did not start: {error}"[:300]
+            else:
+                stack.callback(controller.stop, embedded.plane, started)
+        yield missing
+
+
 def measure(trials: int, first_step) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Return the seconds of each peer, and why the others have none. first_step: see `recovery.peer_trial`."""
+    with _controllers() as unstarted:
+        return _measured(trials, first_step, unstarted)
+
+
+def _measured(trials, first_step, unstarted):
     missing = {kind: f"the cluster serves no {plural}" for kind, (_, plural) in PEERS.items() if not served(kind)}
+    missing |= unstarted
     found = {kind: [] for kind in PEERS if kind not in missing}
     namespace = f"bench-{secrets.token_hex(3)}"
     subprocess.run(["kubectl", "create", "namespace", namespace], check=True, capture_output=True)
