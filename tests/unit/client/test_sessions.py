@@ -5,7 +5,8 @@ import urllib.request
 import pytest
 
 from ganger import Code, DevSession, Problem
-from unit.cli.devs import ED25519, TOKEN, Sessions, free_port
+from ports import free_port
+from unit.cli.devs import ED25519, TOKEN, Sessions
 from unit.cli.test_devdoors import answering
 
 
