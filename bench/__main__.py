@@ -37,6 +37,7 @@ BENCHES = (
     "goodput",
     "gangs",
     "control_plane",
+    "scale",
 )
 ROOT = Path(__file__).parents[1]
 PREFIX, RESUME = "GANGER_BENCH_", "GANGER_BENCH_RESUME"

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,12 @@ class Operator:
 
     process: subprocess.Popen
     log: Path
+    port: int
+
+    def page(self) -> str:
+        """Its metrics. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as reply:
+            return reply.read().decode()
 
     def rss_peak_mib(self) -> float:
         """Peak resident memory so far."""
@@ -66,16 +73,17 @@ def start(plane, folder: Path, *, user: str = "ganger", name: str = "operator-a"
     (account / "token").write_text(plane.token_for(user))
     (account / "ca.crt").write_bytes(plane.ca.read_bytes())
     (account / "namespace").write_text(NAMESPACE)
-    host, _, port = plane.url.removeprefix("https://").rpartition(":")
+    port = free_port()
+    host, _, api_port = plane.url.removeprefix("https://").rpartition(":")
     env = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"} | {
         "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": port,
+        "KUBERNETES_SERVICE_PORT": api_port,
         "GANGER_NAMESPACE": NAMESPACE,
         "GANGER_POD": name,
-        "GANGER_HTTP_PORT": str(free_port()),
+        "GANGER_HTTP_PORT": str(port),
     }
     log = folder / f"{name}.log"
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", POD, "sh", str(account), sys.executable]
     with log.open("w") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
-    return Operator(process, log)
+    return Operator(process, log, port)

@@ -112,8 +112,3 @@ def _running(job: TrainingJob) -> dict:
         if decision.status is not None:
             job = msgspec.structs.replace(job, status=decision.status)
     return encode(job.status)
-
-
-def measure() -> dict:
-    """Return the costs at 10,000 and at 100,000 pods, the larger one first: memory that was used once is used again."""
-    return {"bench": "scalecosts", "costs": [costs(25_000), costs(2_500)]}
