@@ -8,9 +8,10 @@ import pytest
 from builders import at
 from ganger.api.conditions import upsert
 from ganger.contract import REPORT_BYTES_MAX
+from ganger.control.peers import FORWARDED
 from ganger.control.sessiondesk import SessionDesk
 from ganger.control.tokens import Tokens
-from ganger.observe.server import Request
+from ganger.observe.server import Request, Response
 from sessions import pod, session
 from unit.control.pretend import NOW, Reviewer, token
 
@@ -25,7 +26,8 @@ class Place:
         self.session_ = session()
         self.pod_ = pod(self.session_)
         self.server, self.leads, self.time = Reviewer(), True, 100.0
-        self.results, self.heard = [], []
+        self.results, self.heard, self.forwarded = [], [], []
+        self.elsewhere = ""
         self.desk = SessionDesk(
             self,
             Tokens(self.server, clock=lambda: NOW, monotonic=lambda: self.time),
@@ -33,6 +35,8 @@ class Place:
             leads=lambda: self.leads,
             heard=self.heard.append,
             counted=lambda result, seconds: self.results.append(result),
+            elsewhere=lambda: self.elsewhere,
+            forward=self.forward,
         )
 
     def pod(self, namespace, name):
@@ -41,11 +45,15 @@ class Place:
     def session(self, namespace, name):
         return self.session_ if (namespace, name) == self.session_.key else None
 
-    async def send(self, body=None, *, path=PATH, text=None, method="POST", **said):
+    async def forward(self, address, request):
+        self.forwarded.append((address, request.path))
+        return Response(body=b"{}")
+
+    async def send(self, body=None, *, path=PATH, text=None, method="POST", more=None, **said):
         said = {"lastActivityTime": at(30).isoformat(), "idleSeconds": 3600} | said
         body = json.dumps(said).encode() if body is None else body
         text = token(audience="uid-s", pod=POD, uid=UID) if text is None else text
-        headers = {"authorization": f"Bearer {text}"}
+        headers = {"authorization": f"Bearer {text}"} | (more or {})
         return await self.desk.answer(Request(method=method, path=path, headers=headers, body=body))
 
 
@@ -158,3 +166,22 @@ async def test_a_session_that_is_gone_is_forgotten_and_a_new_leader_begins_anew(
     await place.send()
     place.desk.clear()
     assert None is heard(place)
+
+
+async def test_what_another_process_leads_is_handed_to_it_as_it_came(place):
+    place.elsewhere = "10.0.0.8:9443"
+
+    reply = await place.send()
+
+    assert (200, [("10.0.0.8:9443", PATH)]) == (reply.status, place.forwarded)
+    assert ([], ["forwarded"]) == (place.heard, place.results)
+
+
+@pytest.mark.parametrize(("elsewhere", "more"), [(None, {}), ("10.0.0.8:9443", {FORWARDED: "1"})])
+async def test_where_nobody_else_is_known_or_it_was_handed_on_already_it_is_told_to_come_again(place, elsewhere, more):
+    place.elsewhere = elsewhere
+
+    reply = await place.send(more=more)
+
+    assert (503, 2, ["standby"]) == (reply.status, reply.retry_after_seconds, place.results)
+    assert [] == place.forwarded
