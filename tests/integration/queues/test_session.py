@@ -136,7 +136,7 @@ def test_a_fork_waits_in_the_queue_of_its_job_and_one_that_is_deleted_there_leav
     queues.train("digits", workers=1)
     desk.make(fromJob="digits")
     desk.wait_held("WaitingForQuota")
-    asked = queues.workload("notes")["spec"]
+    asked = wait_for(lambda: queues.workload("notes"), 20, "its Workload")["spec"]
     desk.api.delete(f"{desk.path}/notes")
     wait_for(lambda: queues.workload("notes") is None, 60, "the Workload goes with its session")
     desk.make("beside", {LABEL: ""}, fromJob="digits")
@@ -161,4 +161,4 @@ def test_the_next_operator_finds_the_session_admitted_and_leaves_it_alone(desk):
     desk.end()
     desk.wait_phase("Culled")
 
-    assert 0 == desk.status()["start"]
+    assert 0 == desk.status().get("start", 0)
