@@ -35,8 +35,8 @@ def _quiet() -> Iterator[None]:
 class QueuedLife(Life):
     """From the queue over an eviction and the queue again to a stop; Kueue and the kubelet are this test."""
 
-    def __init__(self, server: ApiServer) -> None:
-        super().__init__(server)
+    def __init__(self, server: ApiServer, operator: Operator, clock: timeloop.TimeClock) -> None:
+        super().__init__(server, operator, clock)
         self.wrong: list[str] = []
 
     def _hear(self, change) -> None:
@@ -106,8 +106,8 @@ def run(plan):
         server = ApiServer(clock.now, seed=0, namespaces=(NAMESPACE,))
         collector = Collector(server)
         server.on_change.append(collector.hear)
-        life = QueuedLife(server)
         operator = Operator("a", NAMESPACE, lambda gate: SimCluster(server, gate, seed=0), plan=plan, clock=clock)
+        life = QueuedLife(server, operator, clock)
         task = asyncio.create_task(operator.run())
         try:
             await life.live()

@@ -9,7 +9,7 @@ from ganger.cli.main import beginning, behind_command, refuse_unknown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("devup:up", "Open a session, or start one again, and connect to it."),
-    "ls": ("devlist:ls", "List sessions: phase, job, and since when nothing happens in them."),
+    "ls": ("devlist:ls", "List sessions: phase, job, how long they are idle, and when they end if they stay so."),
     "connect": ("devconnect:connect", "Forward a local port to Jupyter and print its address."),
     "ssh": ("devssh:ssh", "Log in by SSH, run a command there, or print a Host block for editors."),
     "wait": ("devwait:wait", "Wait for a session; the exit code mirrors how it is."),

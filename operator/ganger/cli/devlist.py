@@ -27,7 +27,7 @@ WIDE_COLUMNS = ("POD", "MESSAGE")
 @arguments.on_cluster
 @arguments.pass_session
 def ls(session: Session, target: Target, all_namespaces: bool, no_headers: bool, output: str) -> Code:
-    """List sessions: phase, job, how long nothing was done in them, and when they end if it stays so.
+    """List sessions: phase, job, how long they are idle, and when they end if they stay so.
 
     \b
     Examples:
