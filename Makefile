@@ -31,8 +31,7 @@ demo: setup ## train the main job: on the cluster of KUBECONFIG if it answers, e
 test: setup ## every test: unit, property, golden, integration (real API server), e2e (real pods)
 	@$(PY) -m ganger_dev prepare
 	@$(MAKE) check
-	@$(MAKE) unit
-	@$(PYTEST) tests/integration tests/e2e
+	@failed=0; $(MAKE) unit || failed=1; $(PYTEST) tests/integration tests/e2e || failed=1; exit $$failed
 
 # --- while you work ---
 

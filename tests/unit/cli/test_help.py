@@ -42,7 +42,8 @@ def test_every_command_has_examples_and_takes_them(words, tmp_path, monkeypatch)
 
     assert lines, f"the help of {' '.join(words)} has no example"
     for line in lines:
-        with click.Context(cli, info_name="ganger", obj=Session()) as ctx:
+        # With its settings: the option of the help is made at the first parse, and kept by the command for ever.
+        with click.Context(cli, info_name="ganger", obj=Session(), **cli.context_settings) as ctx:
             parsed(ctx, shlex.split(line)[1:])
 
 
