@@ -170,8 +170,8 @@ def test_a_shell_of_a_manifest_is_in_a_pod_with_its_image_and_the_checkpoints_th
     assert 'with {"lr":0.5}\n' in said
     assert "Read-only file system" in said
     assert "/checkpoints/step_" in said
-    left = cli.namespace.kubectl("get", "pods", "-l", "ganger.dev/shell-of=digits", "-o", "name")
-    assert "" == left.strip()
+    ours = ("get", "pods", "-l", "ganger.dev/shell-of=digits", "-o", "name")
+    wait_for(lambda: "" == cli.namespace.kubectl(*ours).strip(), 30, "the pod goes with the shell")
 
 
 def test_a_function_of_a_notebook_runs_as_a_job_and_its_code_goes_with_it(cli):
