@@ -4,18 +4,15 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
 from chaos.client import MERGE
 from chaos.operators import Operator
-from chaos.plans import MODES, NAMESPACE, _seeded
+from chaos.plans import MODES, NAMESPACE
 from chaos.sim import timeloop
-from chaos.sim.cluster import SimCluster
-from chaos.sim.collector import Collector
 from chaos.sim.server import ApiServer
-from chaos.test_sessions import PODS, SESSIONS, Life
+from chaos.test_sessions import PODS, SESSIONS, Life, run
 
 WORKLOADS = f"/apis/kueue.x-k8s.io/v1beta2/namespaces/{NAMESPACE}/workloads"
 TIME = {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": "", "status": "True"}
@@ -98,39 +95,15 @@ class QueuedLife(Life):
         await self.until(lambda: not self.workload)
 
 
-def run(plan):
-    """Live under a plan of deaths; the life and the operator."""
-
-    async def body():
-        clock = timeloop.TimeClock(datetime(2026, 1, 1, tzinfo=UTC))
-        server = ApiServer(clock.now, seed=0, namespaces=(NAMESPACE,))
-        collector = Collector(server)
-        server.on_change.append(collector.hear)
-        operator = Operator("a", NAMESPACE, lambda gate: SimCluster(server, gate, seed=0), plan=plan, clock=clock)
-        life = QueuedLife(server, operator, clock)
-        task = asyncio.create_task(operator.run())
-        try:
-            await life.live()
-            await asyncio.sleep(30.0)
-        finally:
-            collector.close()
-            task.cancel()
-            await asyncio.wait({task})
-        return life, operator
-
-    with _seeded(0):
-        return timeloop.run(body())
-
-
 def test_a_death_at_any_write_starts_no_pod_without_quota_and_gives_none_back_too_early():
-    life, operator = run({})
+    life, operator = run({}, QueuedLife)
     writes = Counter(str(write).split()[0] for write in operator.log)
     deaths = [{number: mode} for number in range(len(operator.log)) for mode in MODES]
 
     assert [] == life.wrong, writes
     deaths_met = 0
     for plan in deaths:
-        life, died = run(plan)
+        life, died = run(plan, QueuedLife)
         deaths_met += died.gate.crashes
         assert [] == life.wrong, plan
         made = {name: count for name, count in life.made.items() if not name.startswith(("Lease", "DevSession"))}

@@ -107,8 +107,8 @@ class Life:
         await self.until(lambda: not self.get("pods", "notes-dev-0") and not self.get("pods", "notes-dev-1"))
 
 
-def run(plan):
-    """Live under a plan of deaths; the life and the operator."""
+def run(plan, kind=Life):
+    """Live a life of that kind under a plan of deaths; the life and the operator."""
 
     async def body():
         clock = timeloop.TimeClock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -116,7 +116,7 @@ def run(plan):
         collector = Collector(server)
         server.on_change.append(collector.hear)
         operator = Operator("a", NAMESPACE, lambda gate: SimCluster(server, gate, seed=0), plan=plan, clock=clock)
-        life = Life(server, operator, clock)
+        life = kind(server, operator, clock)
         task = asyncio.create_task(operator.run())
         try:
             await life.live()

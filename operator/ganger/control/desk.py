@@ -4,7 +4,6 @@ Who may speak is decided in `proof`. Whatever is refused is counted.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -18,7 +17,7 @@ from ganger.api.status import Rung
 from ganger.api.types import TrainingJob
 from ganger.contract import LABEL_JOB, REPORT_SECONDS
 from ganger.control import foreign, proof
-from ganger.control.proof import Elsewhere, Refused
+from ganger.control.proof import Refused
 from ganger.control.reports import Key, Reports
 from ganger.control.tokens import Tokens
 from ganger.observe.server import Request, Response
@@ -103,19 +102,7 @@ class Desk:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request below PREFIX. Never raises for anything that a client sent."""
-        began = time.perf_counter()
-        try:
-            body = await self._take(request)
-        except Elsewhere as found:
-            assert self._forward is not None, "who knows other leaders can reach them"
-            response = await self._forward(found.address, request)
-            self._counted("forwarded", time.perf_counter() - began)
-            return response
-        except Refused as refused:
-            self._counted(refused.result, time.perf_counter() - began)
-            return refused.response()
-        self._counted("accepted", time.perf_counter() - began)
-        return Response(body=body, content_type="application/json")
+        return await proof.answered(request, self._take, self._forward, self._counted)
 
     async def _take(self, request: Request) -> bytes:
         uid, _, kind = request.path.removeprefix(PREFIX).partition("/")

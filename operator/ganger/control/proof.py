@@ -4,7 +4,8 @@ The order of the checks is that of their price: what the caches know first, then
 Whatever is refused is told in a word or two; a stranger learns nothing of what exists.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from ganger.contract import REPORT_BYTES_MAX
@@ -42,6 +43,29 @@ class Elsewhere(Exception):  # noqa: N818 - where to take it
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.address = address
+
+
+async def answered(
+    request: Request,
+    take: Callable[[Request], Awaitable[bytes]],
+    forward: Callable[[str, Request], Awaitable[Response]] | None,
+    counted: Callable[[str, float], None],
+) -> Response:
+    """Return the answer of a desk: JSON of `take`, its refusal, or what the process that it is for answers.
+
+    forward: hands a request to the process at host:port; None where a desk raises no Elsewhere. counted: the result in
+    a word, and the seconds it took.
+    """
+    began = time.perf_counter()
+    try:
+        response, result = Response(body=await take(request), content_type="application/json"), "accepted"
+    except Elsewhere as found:
+        assert forward is not None, "who knows other leaders can reach them"
+        response, result = await forward(found.address, request), "forwarded"
+    except Refused as refused:
+        response, result = refused.response(), refused.result
+    counted(result, time.perf_counter() - began)
+    return response
 
 
 def here(request: Request, elsewhere: str | None) -> None:

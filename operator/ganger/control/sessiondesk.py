@@ -3,7 +3,6 @@
 What is heard is kept in memory. Losing all of it costs one interval between two reports.
 """
 
-import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
@@ -14,7 +13,7 @@ from ganger.api.observed import Pod
 from ganger.api.session import DevSession
 from ganger.contract import LABEL_SESSION, SESSION_REPORT_SECONDS
 from ganger.control import proof
-from ganger.control.proof import Elsewhere, Refused
+from ganger.control.proof import Refused
 from ganger.control.tokens import Tokens
 from ganger.observe.server import Request, Response
 from ganger.plan import sessionactivity, sessionname
@@ -92,19 +91,7 @@ class SessionDesk:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request below PREFIX. Never raises for anything that a client sent."""
-        began = time.perf_counter()
-        try:
-            body = await self._take(request)
-        except Elsewhere as found:
-            assert self._forward is not None, "who knows other leaders can reach them"
-            response = await self._forward(found.address, request)
-            self._counted("forwarded", time.perf_counter() - began)
-            return response
-        except Refused as refused:
-            self._counted(refused.result, time.perf_counter() - began)
-            return refused.response()
-        self._counted("accepted", time.perf_counter() - began)
-        return Response(body=body, content_type="application/json")
+        return await proof.answered(request, self._take, self._forward, self._counted)
 
     async def _take(self, request: Request) -> bytes:
         uid, _, kind = request.path.removeprefix(PREFIX).partition("/")
